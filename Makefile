@@ -1,0 +1,66 @@
+# The two commands of a newcomer are `make demo` and `make test`; each makes its own .venv from a lock.
+# PYTHON names the interpreter (3.11 or newer); uv is used where it is installed.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BIN := .venv/bin
+BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
+
+.PHONY: demo test check bench lock completions clean help
+help:
+	@echo "make demo | test | check | bench | bench-loop | lock | clean"
+
+demo: .venv/.base
+	$(BIN)/fleetctl demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# bench/SUBJECT_*.py; JSON lines on stdout, tables on stderr
+bench: .venv/.dev
+	@set -e; for one in $(BENCHES); do $(BIN)/python bench/$$one.py; done
+
+bench-%: .venv/.dev
+	@set -e; for one in $(filter $*_%,$(BENCHES)); do $(BIN)/python bench/$$one.py; done
+
+.venv/.base: requirements.lock pyproject.toml
+	$(call install,requirements.lock)
+	touch $@
+
+.venv/.dev: requirements-dev.lock pyproject.toml
+	$(call install,requirements-dev.lock)
+	touch .venv/.base $@
+
+# The interpreter is checked first, so that an old one is told in one sentence.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; hint: make PYTHON=python3.12 ...")'
+	@if command -v uv >/dev/null 2>&1; then \
+	  set -e; test -d .venv || uv venv -q --python $(PYTHON) .venv; \
+	  uv pip install -q --python .venv/bin/python --require-hashes -r $(1); \
+	  uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .; \
+	else \
+	  set -e; .venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv; \
+	  .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); \
+	  .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
+endef
+
+# Both locks hold for every Python from 3.11 on, with hashes; hatchling is in both, to install fleetctl itself.
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --upgrade --group build -o requirements.lock pyproject.toml
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url -c requirements.lock --extra dev --group build -o requirements-dev.lock pyproject.toml
+
+completions: .venv/.base
+	$(BIN)/fleetctl completion bash > completions/fleetctl.bash
+	$(BIN)/fleetctl completion zsh > completions/_fleetctl
+	$(BIN)/fleetctl completion fish > completions/fleetctl.fish
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

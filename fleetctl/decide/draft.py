@@ -1,0 +1,167 @@
+"""The Plan of one tick while it is being made: rows as they will be, and what follows from them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fleetctl.model.decisions import Action, Event
+from fleetctl.model.instances import Instance
+from fleetctl.model.names import InstanceId, PoolName, ReplicaId, ServiceName
+from fleetctl.model.replicas import Replica
+from fleetctl.model.services import Pool, Service, Standby
+from fleetctl.model.snapshots import Intent, Snapshot
+
+
+class Draft:
+    """Rows of a Snapshot with the changes made so far. Lives for one call of `plan`."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.now = snapshot.now
+        self.instances: dict[InstanceId, Instance] = dict(snapshot.instances)
+        self.replicas: dict[ReplicaId, Replica] = dict(snapshot.replicas)
+        self.counters: dict[str, int] = dict(snapshot.counters)
+        self.actions: list[Action] = []
+        self.events: list[Event] = []
+        self.intents: Mapping[ServiceName, Intent] = {intent.service.name: intent for intent in snapshot.intents}
+        self.pools: Mapping[PoolName, Pool] = _pools(snapshot)
+        self.failed_services: dict[ServiceName, int] = {}
+        self._pool_digests: dict[PoolName, str] = {}
+        self._services_by_pool: dict[PoolName, list[Intent]] = {}
+        for intent in snapshot.intents:
+            self._services_by_pool.setdefault(intent.service.pool_name, []).append(intent)
+        self._by_instance: dict[InstanceId, set[ReplicaId]] = {}
+        self._by_service: dict[ServiceName, set[ReplicaId]] = {}
+        self._service_replicas: dict[ServiceName, Sequence[Replica]] = {}
+        """What `of_service` last said of each, as long as it holds: it is asked often."""
+        self._by_pool: dict[PoolName, list[InstanceId]] = {}
+        for replica in self.replicas.values():
+            self._index(replica)
+        for instance in self.instances.values():
+            self._by_pool.setdefault(instance.pool, []).append(instance.id)
+
+    # rows
+
+    def put_instance(self, instance: Instance) -> None:
+        if instance.id not in self.instances:
+            self._by_pool.setdefault(instance.pool, []).append(instance.id)
+        self.instances[instance.id] = instance
+
+    def put_replica(self, replica: Replica) -> None:
+        before = self.replicas.get(replica.id)
+        if before is None:
+            self._index(replica)
+        elif before.instance != replica.instance:
+            self._unindex(before)
+            self._index(replica)
+        self.replicas[replica.id] = replica
+        self._service_replicas.pop(replica.service, None)
+
+    def remove_replica(self, replica: Replica) -> None:
+        self._unindex(replica)
+        self._service_replicas.pop(replica.service, None)
+        del self.replicas[replica.id]
+
+    def of_service(self, service: ServiceName) -> Sequence[Replica]:
+        """Its Replicas, oldest first."""
+        known = self._service_replicas.get(service)
+        if known is None:
+            known = sorted((self.replicas[key] for key in self._by_service.get(service, ())), key=_age)
+            self._service_replicas[service] = known
+        return known
+
+    def on_instance(self, instance: InstanceId) -> Sequence[Replica]:
+        """Its Replicas, oldest first."""
+        found = [self.replicas[key] for key in self._by_instance.get(instance, ())]
+        if len(found) > 1:
+            found.sort(key=_age)
+        return found
+
+    def in_pool(self, pool: PoolName) -> Iterator[Instance]:
+        """Its Instances that are not over, in the order they were made."""
+        for key in self._by_pool.get(pool, ()):
+            instance = self.instances[key]
+            if not instance.over:
+                yield instance
+
+    def ever_in_pool(self, pool: PoolName) -> Iterator[Instance]:
+        """Its Instances with those that are over, as long as the store keeps them."""
+        return (self.instances[key] for key in self._by_pool.get(pool, ()))
+
+    def services_of(self, pool: PoolName) -> list[Intent]:
+        return self._services_by_pool.get(pool, [])
+
+    def pool_digest(self, pool: PoolName) -> str:
+        """Changes when what the Pool's Nodes shall hold or run changes."""
+        found = self._pool_digests.get(pool)
+        if found is None:
+            found = " ".join(
+                f"{intent.service.name} {intent.revision} {intent.up} {intent.service.startup_timeout_s}"
+                for intent in self.services_of(pool)
+            )
+            self._pool_digests[pool] = found
+        return found
+
+    # identifiers
+
+    def new_id(self, name: str) -> str:
+        """`name-epoch-n`: never used before in this store, nor in another store of the same fleet."""
+        prefix = f"{name}-{self.snapshot.epoch}"
+        number = self.counters.get(prefix, 0) + 1
+        self.counters[prefix] = number
+        return f"{prefix}-{number}"
+
+    # what people are told
+
+    def say(self, kind: str, subject: str, message: str) -> None:
+        self.events.append(Event(at=self.now, kind=kind, subject=subject, message=message))
+
+    def busy(self, instance: InstanceId) -> bool:
+        """Whether an Action that changes the Instance itself is in flight."""
+        flying = self.snapshot.in_flight
+        return bool(flying) and any(f"{verb}/{instance}" in flying for verb in ("launch", "start", "stop", "terminate"))
+
+    def _index(self, replica: Replica) -> None:
+        self._by_service.setdefault(replica.service, set()).add(replica.id)
+        if replica.instance is not None:
+            self._by_instance.setdefault(replica.instance, set()).add(replica.id)
+
+    def _unindex(self, replica: Replica) -> None:
+        self._by_service[replica.service].discard(replica.id)
+        if replica.instance is not None:
+            self._by_instance[replica.instance].discard(replica.id)
+
+
+def _age(replica: Replica) -> tuple[float, str]:
+    return (replica.created_at, replica.id)
+
+
+def _pools(snapshot: Snapshot) -> dict[PoolName, Pool]:
+    """The declared Pools, and one for each Service that names none."""
+    pools = {pool.name: pool for pool in snapshot.pools}
+    for intent in snapshot.intents:
+        service = intent.service
+        if service.pool is None and service.pool_name not in pools:
+            pools[service.pool_name] = own_pool(service)
+    return pools
+
+
+def standby_of(pool: Pool, service: Service) -> Standby:
+    """A Service's own Standby, or its Pool's."""
+    return pool.standby if service.standby is None else service.standby
+
+
+def own_pool(service: Service) -> Pool:
+    """The Pool of a Service that names none: one Replica an Instance, room for its `max` and what comes on top.
+
+    On top come its Standby and, in a Rollout, one step of new Replicas before the old ones leave.
+    """
+    standby = service.standby
+    pool = Pool(name=service.pool_name, gpu=service.gpu, placement=service.placement)
+    spare = pool.standby if standby is None else standby
+    slots = spare.slots if spare.slots is not None else spare.steps * service.scaling.step
+    return Pool(
+        name=pool.name,
+        gpu=pool.gpu,
+        placement=pool.placement,
+        standby=spare,
+        max=service.scaling.max + max(slots, service.scaling.step),
+    )

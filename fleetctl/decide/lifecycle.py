@@ -1,0 +1,276 @@
+"""What was observed, folded into the rows: phases of Instances and Replicas. Unknown changes nothing."""
+
+from dataclasses import replace
+
+from fleetctl.decide.draft import Draft
+from fleetctl.model.decisions import Outcome, Verb
+from fleetctl.model.instances import Instance, InstancePhase, InstanceSeen, Listing, Sighting, Wanted
+from fleetctl.model.names import InstanceId, ProviderName
+from fleetctl.model.nodes import NodeStatus, ReplicaStatus
+from fleetctl.model.replicas import Replica, ReplicaPhase, Role, Stage
+from fleetctl.model.signals import Reading, Unknown
+
+BOOT_LIMIT_S = 1800.0
+"""An Instance whose Node has not answered this long after its launch is given back: the slowest published GPU boots
+take 10 to 20 minutes."""
+NODE_SILENCE_LIMIT_S = 120.0
+"""A Node silent this long whose engines are silent too is replaced. A reboot or a restarted agent takes less."""
+
+ELSEWHERE = ("capacity", "quota")
+"""`code`s of errors after which another Offer is tried at once; this one rests."""
+
+
+def fold(draft: Draft) -> None:
+    """Bring every row up to date with the outcomes, listings and node statuses of the Snapshot."""
+    for outcome in draft.snapshot.outcomes:
+        _outcome(draft, outcome)
+    for provider, listing in draft.snapshot.listings.items():
+        if isinstance(listing, Listing):
+            _listing(draft, provider, listing)
+    for instance_id, status in draft.snapshot.nodes.items():
+        instance = draft.instances.get(instance_id)
+        if instance is None or instance.over:
+            continue
+        if isinstance(status, NodeStatus):
+            _node(draft, instance, status)
+        else:
+            _silent(draft, instance, status)
+    for instance in list(draft.instances.values()):
+        overdue = instance.phase is InstancePhase.BOOTING and draft.now - instance.phase_at > BOOT_LIMIT_S
+        if overdue and instance.wanted is Wanted.RUNNING and _reachable(draft, instance):
+            _give_up(draft, instance, f"its node did not answer within {BOOT_LIMIT_S:g} s of its launch")
+        if instance.over:
+            _lose_replicas(draft, instance)
+
+
+def _outcome(draft: Draft, outcome: Outcome) -> None:
+    instance = draft.instances.get(outcome.instance)
+    if instance is None or instance.over:
+        return
+    if outcome.error is not None:
+        if outcome.verb is Verb.APPLY:
+            return  # the node's next status shows what it works on; until then it is applied again
+        draft.say("warning", f"instance/{instance.id}", f"{outcome.verb} failed: {outcome.error}")
+        failed = replace(instance, failures=instance.failures + 1, failed_at=outcome.at, failure=outcome.error)
+        if outcome.verb is Verb.START and failed.wanted is Wanted.RUNNING and failed.phase is InstancePhase.STOPPED:
+            # It goes on standing by; whatever was to run there goes elsewhere until the next try.
+            failed = replace(failed, wanted=Wanted.STOPPED)
+        draft.put_instance(failed)
+        refused = not outcome.retryable or outcome.error_code in ELSEWHERE
+        if outcome.verb is Verb.LAUNCH and refused and failed.wanted is not Wanted.TERMINATED:
+            _give_up(draft, failed, f"the provider refuses it: {outcome.error}")
+        return
+    if outcome.verb is not Verb.TERMINATE:
+        # What was refused and given back keeps its failure, so that the Offer rests.
+        instance = replace(instance, failures=0, failed_at=None, failure=None)
+    match outcome.verb:
+        case Verb.LAUNCH if instance.phase is InstancePhase.INTENDED:
+            instance = _enter(instance, InstancePhase.BOOTING, outcome.at)
+        case Verb.START if instance.phase is InstancePhase.STOPPED:
+            instance = replace(
+                _enter(instance, InstancePhase.BOOTING, outcome.at), booted_at=None, resumed_at=outcome.at
+            )
+        case Verb.STOP if instance.wanted is Wanted.STOPPED:
+            instance = _enter(instance, InstancePhase.STOPPING, outcome.at)
+        case Verb.TERMINATE:
+            instance = _enter(instance, InstancePhase.TERMINATING, outcome.at)
+        case _:
+            pass
+    draft.put_instance(instance)
+
+
+def _listing(draft: Draft, provider: ProviderName, listing: Listing) -> None:
+    seen: dict[InstanceId, InstanceSeen] = {}
+    for line in listing.instances:
+        seen[line.id] = line
+        if line.id not in draft.instances and line.state not in (Sighting.TERMINATING, Sighting.TERMINATED):
+            _adopt(draft, line)
+    consistency_s = draft.snapshot.consistency_s.get(provider, 0.0)
+    for instance in list(draft.instances.values()):
+        if instance.offer.provider != provider or instance.over:
+            continue
+        found = seen.get(instance.id)
+        if found is None or found.state is Sighting.TERMINATED:
+            _absent(draft, instance, listing.at, consistency_s)
+        elif listing.at >= instance.phase_at:
+            there = instance
+            if there.absent_since is not None or there.address != found.address:
+                there = replace(there, absent_since=None, address=found.address)
+            there = _seen(there, found, draft.now)
+            if there is not instance:
+                draft.put_instance(there)
+
+
+def _adopt(draft: Draft, line: InstanceSeen) -> None:
+    """An Instance of ours that the store does not know: the store is newer than the Instance."""
+    stopped = line.state in (Sighting.STOPPING, Sighting.STOPPED)
+    draft.put_instance(
+        Instance(
+            id=line.id,
+            pool=line.pool,
+            offer=line.offer,
+            wanted=Wanted.STOPPED if stopped else Wanted.RUNNING,
+            phase=InstancePhase.STOPPED if stopped else InstancePhase.BOOTING,
+            phase_at=draft.now,
+            created_at=line.created_at,
+            address=line.address,
+        )
+    )
+    draft.say("instance", f"instance/{line.id}", f"found at {line.offer.provider}, not in the store: adopted")
+
+
+def _absent(draft: Draft, instance: Instance, listed_at: float, consistency_s: float) -> None:
+    """Absence proves something only once it has lasted, in complete listings, for the consistency window."""
+    if listed_at < instance.phase_at or instance.phase is InstancePhase.INTENDED:
+        return
+    if instance.absent_since is None:
+        draft.put_instance(replace(instance, absent_since=listed_at))
+        if consistency_s > 0 or instance.wanted is not Wanted.TERMINATED:
+            return
+        instance = replace(instance, absent_since=listed_at)
+    assert instance.absent_since is not None
+    if instance.wanted is Wanted.TERMINATED:
+        if instance.phase is InstancePhase.TERMINATING and listed_at - instance.absent_since >= consistency_s:
+            draft.put_instance(_enter(instance, InstancePhase.TERMINATED, draft.now))
+            draft.say("instance", f"instance/{instance.id}", "terminated")
+        return
+    if listed_at > instance.absent_since and listed_at - instance.absent_since >= consistency_s:
+        draft.put_instance(_enter(instance, InstancePhase.LOST, draft.now))
+        draft.say("warning", f"instance/{instance.id}", "lost: gone from its provider without our asking")
+
+
+def _seen(instance: Instance, line: InstanceSeen, now: float) -> Instance:
+    match line.state:
+        case Sighting.BOOTING | Sighting.RUNNING:
+            if instance.phase in (InstancePhase.INTENDED, InstancePhase.STOPPED):
+                return _enter(instance, InstancePhase.BOOTING, now)
+        case Sighting.STOPPING:
+            if instance.phase is not InstancePhase.STOPPING:
+                return _enter(instance, InstancePhase.STOPPING, now)
+        case Sighting.STOPPED:
+            if instance.phase not in (InstancePhase.STOPPED, InstancePhase.TERMINATING):
+                return _enter(instance, InstancePhase.STOPPED, now)
+        case Sighting.TERMINATING:
+            if instance.phase is not InstancePhase.TERMINATING:
+                return _enter(instance, InstancePhase.TERMINATING, now)
+        case Sighting.TERMINATED:
+            pass
+    return instance
+
+
+def _node(draft: Draft, instance: Instance, status: NodeStatus) -> None:
+    if instance.phase is InstancePhase.BOOTING and instance.wanted is Wanted.RUNNING:
+        instance = replace(
+            _enter(instance, InstancePhase.READY, draft.now),
+            booted_at=draft.now,
+            failures=0,
+            failed_at=None,
+            failure=None,
+        )
+        draft.put_instance(instance)
+        draft.say("instance", f"instance/{instance.id}", f"ready after {draft.now - instance.created_at:.1f} s")
+    known = {replica.id: replica for replica in draft.on_instance(instance.id)}
+    strange = status.epoch not in ("", draft.snapshot.epoch)
+    for seen in status.replicas:
+        replica = known.get(seen.id)
+        if replica is not None:
+            _replica(draft, replica, seen)
+        elif strange:
+            _adopt_replica(draft, instance, seen)
+
+
+def _adopt_replica(draft: Draft, instance: Instance, seen: ReplicaStatus) -> None:
+    intent = draft.intents.get(seen.service)
+    if intent is None or not intent.up or seen.phase is ReplicaPhase.FAILED or seen.id in draft.replicas:
+        return
+    draft.put_replica(
+        Replica(
+            id=seen.id,
+            service=seen.service,
+            revision=seen.revision,
+            role=Role.ASLEEP if seen.phase is ReplicaPhase.ASLEEP else Role.SERVING,
+            phase=seen.phase,
+            instance=instance.id,
+            gpus=seen.gpus,
+            address=seen.address,
+            created_at=draft.now,
+            bound_at=draft.now,
+            ready_at=draft.now if seen.phase is ReplicaPhase.READY else None,
+            stages=seen.stages,
+        )
+    )
+    draft.say("replica", f"replica/{seen.id}", f"found running on {instance.id}, not in the store: adopted")
+    for replica in draft.of_service(seen.service):
+        if replica.instance is None and replica.role is draft.replicas[seen.id].role:
+            draft.remove_replica(replica)  # ordered before this one was found, and not begun
+            return
+
+
+def _replica(draft: Draft, replica: Replica, seen: ReplicaStatus) -> None:
+    if seen.phase is ReplicaPhase.FAILED:
+        detail = seen.failure or "no reason given"
+        what = "died" if replica.ready_at is not None else "failed to start"
+        draft.say("warning", f"replica/{replica.id}", f"{what} on {replica.instance}: {detail}")
+        if replica.ready_at is None:
+            draft.failed_services[replica.service] = draft.failed_services.get(replica.service, 0) + 1
+        draft.remove_replica(replica)
+        return
+    ready_at = replica.ready_at
+    if seen.phase is ReplicaPhase.READY and ready_at is None:
+        ready_at = draft.now
+        draft.say(
+            "replica",
+            f"replica/{replica.id}",
+            f"ready on {replica.instance} after {draft.now - replica.created_at:.1f} s ({replica.origin})",
+        )
+    stages = _with_slot_stage(replica, seen.stages)
+    if (seen.phase, seen.address, stages, ready_at) != (
+        replica.phase,
+        replica.address,
+        replica.stages,
+        replica.ready_at,
+    ):
+        draft.put_replica(replace(replica, phase=seen.phase, address=seen.address, stages=stages, ready_at=ready_at))
+
+
+def _with_slot_stage(replica: Replica, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The node's stages, after the wait for a Slot that only the controller knows."""
+    if replica.bound_at is None or replica.bound_at <= replica.created_at:
+        return stages
+    slot = Stage(name="instance", started_at=replica.created_at, ended_at=replica.bound_at)
+    return (slot, *stages)
+
+
+def _silent(draft: Draft, instance: Instance, unknown: Unknown) -> None:
+    """A Node that does not answer is unknown. Only when it and all its engines stay silent is it replaced."""
+    if instance.phase is not InstancePhase.READY or instance.wanted is not Wanted.RUNNING:
+        return
+    if not _reachable(draft, instance):
+        return  # our own way out may be what is broken; then everything is silent and nothing is gone
+    if draft.now - max(unknown.since, instance.phase_at) < NODE_SILENCE_LIMIT_S:
+        return
+    for replica in draft.on_instance(instance.id):
+        if isinstance(draft.snapshot.readings.get(replica.id), Reading):
+            return
+    _give_up(draft, instance, f"its node and engines were silent for {NODE_SILENCE_LIMIT_S:g} s ({unknown.reason})")
+
+
+def _reachable(draft: Draft, instance: Instance) -> bool:
+    """Whether its Provider answers, so that the Instance's silence is its own."""
+    return isinstance(draft.snapshot.listings.get(instance.offer.provider), Listing)
+
+
+def _give_up(draft: Draft, instance: Instance, why: str) -> None:
+    draft.put_instance(replace(instance, wanted=Wanted.TERMINATED, failure=why))
+    draft.say("warning", f"instance/{instance.id}", f"given up: {why}")
+    _lose_replicas(draft, instance)
+
+
+def _lose_replicas(draft: Draft, instance: Instance) -> None:
+    for replica in draft.on_instance(instance.id):
+        draft.remove_replica(replica)
+        draft.say("warning", f"replica/{replica.id}", f"lost with instance {instance.id}; it is replaced")
+
+
+def _enter(instance: Instance, phase: InstancePhase, at: float) -> Instance:
+    return replace(instance, phase=phase, phase_at=at)

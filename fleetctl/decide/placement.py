@@ -1,0 +1,310 @@
+"""Replicas to Slots: promote a Standby, bind to a free Slot, choose whom to drain, let go of who has drained."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fleetctl.decide.desired import artifacts
+from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.model.instances import Instance, InstancePhase, Wanted
+from fleetctl.model.names import ReplicaId
+from fleetctl.model.nodes import ArtifactState, NodeStatus
+from fleetctl.model.replicas import Origin, Replica, ReplicaPhase, Role
+from fleetctl.model.services import Gpu, Pool, Service, Standby, Tier
+from fleetctl.model.signals import QueueStats, Reading
+from fleetctl.model.snapshots import Intent
+
+DRAIN_SETTLE_S = 1.0
+"""A draining Replica is only believed idle on figures taken this long after its routing ended: what was sent to it
+just before must have had time to show."""
+DRAIN_BLIND_S = 30.0
+"""A draining Replica without metrics, to which the gateway has nothing in flight, is believed idle after this long:
+whoever asks it past the gateway had time to end."""
+
+
+def standby_slots(standby: Standby, service: Service) -> int:
+    return standby.slots if standby.slots is not None else standby.steps * service.scaling.step
+
+
+def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None) -> int | None:
+    """Make the Service's serving Replicas `desired`: Standby first, then new ones; or drain the least useful.
+
+    At most `allowed` are added, None: as many as are missing. Returns what is left of `allowed`.
+    """
+    service = intent.service
+    every = draft.of_service(service.name)
+    serving = [replica for replica in every if replica.role is Role.SERVING]
+    fresh = [replica for replica in serving if replica.revision == intent.revision]
+    stale = [replica for replica in serving if replica.revision != intent.revision]
+    missing = desired - len(fresh)
+    if stale and missing > 0:
+        # A new revision comes in by surge of one step, and takes over one ready Replica at a time.
+        coming = sum(1 for replica in fresh if replica.phase is not ReplicaPhase.READY)
+        missing = min(missing, max(0, service.scaling.step - coming))
+    if missing > 0:
+        missing -= _undrain(draft, intent, every, missing)
+    if allowed is not None:
+        missing = min(missing, allowed)
+        allowed -= max(0, missing)
+    for _ in range(max(0, missing)):
+        _add(draft, intent)
+    ready = sum(1 for replica in fresh if replica.phase is ReplicaPhase.READY)
+    surplus = max(0, len(stale) - max(0, desired - ready))
+    for replica in _victims(draft, stale)[:surplus]:
+        _drain(draft, replica, "an older revision")
+    for replica in _victims(draft, fresh)[: max(0, len(fresh) - desired)]:
+        _drain(draft, replica, "fewer are wanted")
+    return allowed
+
+
+def _undrain(draft: Draft, intent: Intent, every: Sequence[Replica], wanted: int) -> int:
+    """Draining Replicas of the right revision are the quickest to have back."""
+    back = [
+        replica
+        for replica in every
+        if replica.role is Role.DRAINING and replica.revision == intent.revision and replica.phase is ReplicaPhase.READY
+    ][:wanted]
+    for replica in back:
+        draft.put_replica(replace(replica, role=Role.SERVING, drain_from=None))
+        draft.say("replica", f"replica/{replica.id}", "taken back from draining")
+    return len(back)
+
+
+def _add(draft: Draft, intent: Intent) -> None:
+    service = intent.service
+    ranks: dict[tuple[Role, ReplicaPhase], tuple[int, Origin]] = {
+        (Role.HOT, ReplicaPhase.READY): (0, "hot"),
+        (Role.ASLEEP, ReplicaPhase.ASLEEP): (1, "asleep"),
+        (Role.HOT, ReplicaPhase.LOADING): (2, "hot"),
+        (Role.ASLEEP, ReplicaPhase.LOADING): (3, "asleep"),
+    }
+    best: tuple[int, Origin, Replica] | None = None
+    for replica in draft.of_service(service.name):
+        rank = ranks.get((replica.role, replica.phase))
+        if rank is None or replica.revision != intent.revision:
+            continue
+        if best is None or rank[0] < best[0]:
+            best = (*rank, replica)
+    if best is None:
+        key = ReplicaId(draft.new_id(service.name))
+        draft.put_replica(Replica(id=key, service=service.name, revision=intent.revision, created_at=draft.now))
+        return
+    _, origin, replica = best
+    ready_at = draft.now if replica.phase is ReplicaPhase.READY else None
+    draft.put_replica(
+        replace(
+            replica,
+            role=Role.SERVING,
+            origin=origin,
+            created_at=draft.now,
+            bound_at=draft.now,
+            ready_at=ready_at,
+            stages=(),
+        )
+    )
+    draft.say("replica", f"replica/{replica.id}", f"promoted from {origin} standby on {replica.instance}")
+
+
+_WARMTH = {
+    ReplicaPhase.PENDING: 0,
+    ReplicaPhase.FAILED: 0,
+    ReplicaPhase.PREPARING: 1,
+    ReplicaPhase.LOADING: 2,
+    ReplicaPhase.ASLEEP: 3,
+    ReplicaPhase.READY: 4,
+}
+
+
+def _victims(draft: Draft, replicas: Sequence[Replica]) -> list[Replica]:
+    """Least useful first: far from ready, then alone on its Instance (which can then go), least loaded, newest."""
+    crowd: dict[str, int] = {}
+    for replica in replicas:
+        if replica.instance is not None:
+            crowd[replica.instance] = crowd.get(replica.instance, 0) + 1
+
+    def key(replica: Replica) -> tuple[int, int, float, float]:
+        reading = draft.snapshot.readings.get(replica.id)
+        load = reading.total if isinstance(reading, Reading) else 0.0
+        company = crowd[replica.instance] if replica.instance is not None else 0
+        return (_WARMTH[replica.phase], company, load, -replica.created_at)
+
+    return sorted(replicas, key=key)
+
+
+def _drain(draft: Draft, replica: Replica, why: str) -> None:
+    if replica.phase is not ReplicaPhase.READY:
+        draft.remove_replica(replica)
+        draft.say("replica", f"replica/{replica.id}", f"given up before it was ready: {why}")
+        return
+    draft.put_replica(replace(replica, role=Role.DRAINING, drain_from=draft.now))
+    draft.say("replica", f"replica/{replica.id}", f"draining: {why}")
+
+
+def release_drained(draft: Draft, intent: Intent, queue: QueueStats | None, *, gateway: bool) -> None:
+    """Remove Replicas that have drained, or recycle them as the Standby that is lacking."""
+    service = intent.service
+    pool = draft.pools[service.pool_name]
+    in_flight = dict(queue.in_flight) if queue is not None else {}
+    for replica in draft.of_service(service.name):
+        if replica.role is not Role.DRAINING or replica.drain_from is None:
+            continue
+        waited_s = draft.now - replica.drain_from
+        overdue = waited_s > service.drain_timeout_s
+        if not overdue and not _idle(draft, replica, queue, in_flight, gateway=gateway):
+            continue
+        if overdue:
+            draft.say(
+                "warning",
+                f"replica/{replica.id}",
+                f"stopped {_burden(draft, replica)}: the drain timeout of {service.drain_timeout_s:g} s is over",
+            )
+        tier = standby_of(pool, service).tier
+        if intent.up and not overdue and replica.revision == intent.revision and tier in (Tier.HOT, Tier.ASLEEP):
+            role = Role.HOT if tier is Tier.HOT else Role.ASLEEP
+            held = sum(1 for other in draft.of_service(service.name) if other.role is role)
+            if held < standby_wanted(draft, intent, pool):
+                draft.put_replica(replace(replica, role=role, drain_from=None))
+                draft.say("replica", f"replica/{replica.id}", f"drained; recycled as {tier} standby")
+                continue
+        draft.remove_replica(replica)
+        draft.say("replica", f"replica/{replica.id}", f"drained in {waited_s:.1f} s and stopped")
+
+
+def _burden(draft: Draft, replica: Replica) -> str:
+    reading = draft.snapshot.readings.get(replica.id)
+    return f"with {reading.total:g} requests running" if isinstance(reading, Reading) else "with its load unknown"
+
+
+def _idle(
+    draft: Draft, replica: Replica, queue: QueueStats | None, in_flight: dict[ReplicaId, int], *, gateway: bool
+) -> bool:
+    assert replica.drain_from is not None
+    settled = replica.drain_from + DRAIN_SETTLE_S
+    if gateway and (queue is None or queue.at < settled or in_flight.get(replica.id, 0) > 0):
+        return False
+    reading = draft.snapshot.readings.get(replica.id)
+    if not isinstance(reading, Reading):
+        # Its own figures are not to be had; what the gateway sent it has been answered for a while.
+        return gateway and draft.now - replica.drain_from >= DRAIN_BLIND_S
+    return reading.at >= settled and reading.total == 0
+
+
+def standby_wanted(draft: Draft, intent: Intent, pool: Pool) -> int:
+    """Standby Slots that the Service may ever use: never more than what `max` leaves."""
+    service = intent.service
+    if not intent.up:
+        return 0
+    serving = sum(1 for replica in draft.of_service(service.name) if replica.role is Role.SERVING)
+    return max(0, min(standby_slots(standby_of(pool, service), service), service.scaling.max - serving))
+
+
+def keep_standby_replicas(draft: Draft, intent: Intent, *, allowed: int | None) -> None:
+    """For the hot and asleep tiers: as many idle Replicas as are wanted, of the present revision.
+
+    At most `allowed` are added, None: as many as are missing.
+    """
+    service = intent.service
+    pool = draft.pools[service.pool_name]
+    tier = standby_of(pool, service).tier
+    role = {Tier.HOT: Role.HOT, Tier.ASLEEP: Role.ASLEEP}.get(tier)
+    wanted = standby_wanted(draft, intent, pool) if role is not None else 0
+    idle = [replica for replica in draft.of_service(service.name) if replica.role in (Role.HOT, Role.ASLEEP)]
+    right = [replica for replica in idle if replica.role is role and replica.revision == intent.revision]
+    for replica in [replica for replica in idle if replica not in right] + _victims(draft, right)[
+        : max(0, len(right) - wanted)
+    ]:
+        draft.remove_replica(replica)
+        draft.say("replica", f"replica/{replica.id}", "standby no longer wanted: stopped")
+    if role is None:
+        return
+    missing = wanted - len(right)
+    for _ in range(max(0, missing if allowed is None else min(missing, allowed))):
+        key = ReplicaId(draft.new_id(service.name))
+        draft.put_replica(
+            Replica(id=key, service=service.name, revision=intent.revision, role=role, created_at=draft.now)
+        )
+
+
+def gpus_needed(service: Service, held: Gpu) -> int | None:
+    """GPUs of an Instance that one Replica takes, or None when it cannot run there."""
+    for wanted in service.gpu:
+        if wanted.name in ("ANY", held.name) or held.name == "ANY":
+            return wanted.count if wanted.count <= held.count else None
+    return None
+
+
+def free_gpus(draft: Draft, instance: Instance) -> list[int]:
+    taken = {index for replica in draft.on_instance(instance.id) for index in replica.gpus}
+    return [index for index in range(instance.offer.gpu.count) if index not in taken]
+
+
+def choose_gpus(free: Sequence[int], count: int) -> tuple[int, ...] | None:
+    """`count` of the free GPUs, neighbours on an aligned boundary where there are any (they share the fast links)."""
+    if len(free) < count:
+        return None
+    have = set(free)
+    for start in free:
+        block = range(start, start + count)
+        if start % count == 0 and have.issuperset(block):
+            return tuple(block)
+    return tuple(free[:count])
+
+
+def bind(draft: Draft, pool: Pool) -> list[Replica]:
+    """Give each pending Replica of the Pool the best free Slot on a Node that answers; the rest is returned."""
+    waiting = [
+        replica
+        for intent in draft.services_of(pool.name)
+        for replica in draft.of_service(intent.service.name)
+        if replica.instance is None
+    ]
+    if not waiting:
+        return []
+    # Who serves comes before who stands by, the longest wait first.
+    waiting.sort(key=lambda replica: (replica.role is not Role.SERVING, replica.created_at, replica.id))
+    nodes = [
+        (instance, status)
+        for instance in draft.in_pool(pool.name)
+        if instance.phase is InstancePhase.READY
+        and instance.wanted is Wanted.RUNNING
+        and isinstance(status := draft.snapshot.nodes.get(instance.id), NodeStatus)
+    ]
+    left: list[Replica] = []
+    for replica in waiting:
+        service = draft.intents[replica.service].service
+        best: tuple[tuple[bool, int, float], Instance, tuple[int, ...], bool] | None = None
+        for instance, status in nodes:
+            count = gpus_needed(service, instance.offer.gpu)
+            free = free_gpus(draft, instance)
+            gpus = choose_gpus(free, count) if count is not None else None
+            if gpus is None:
+                continue
+            warm = holds_artifacts(status, service)
+            rank = (not warm, len(free), instance.created_at)
+            if best is None or rank < best[0]:
+                best = (rank, instance, gpus, warm)
+        if best is None:
+            left.append(replica)
+            continue
+        _, instance, gpus, warm = best
+        draft.put_replica(
+            replace(
+                replica,
+                instance=instance.id,
+                gpus=gpus,
+                phase=ReplicaPhase.PREPARING,
+                bound_at=draft.now,
+                origin=_origin(replica, instance, warm=warm),
+            )
+        )
+    return left
+
+
+def holds_artifacts(status: NodeStatus, service: Service) -> bool:
+    present = {held.artifact for held in status.artifacts if held.state is ArtifactState.PRESENT}
+    return all(artifact in present for artifact in artifacts(service))
+
+
+def _origin(replica: Replica, instance: Instance, *, warm: bool) -> Origin:
+    if instance.booted_at is None or instance.booted_at <= replica.created_at:
+        return "warm" if warm else "cold"
+    return "stopped" if (instance.resumed_at or 0.0) >= replica.created_at else "cold"

@@ -1,0 +1,157 @@
+"""One tick's Plan out of one Snapshot: the whole of what fleetctl decides, as a pure function."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fleetctl.decide import desired, lifecycle, placement, pools
+from fleetctl.decide.draft import Draft
+from fleetctl.decide.load import measure
+from fleetctl.decide.scaling import Counts, decide, starts_allowed
+from fleetctl.model.decisions import Decision, Memory, Plan
+from fleetctl.model.instances import Offer
+from fleetctl.model.names import ServiceName
+from fleetctl.model.replicas import Replica, ReplicaPhase, Role
+from fleetctl.model.services import Service
+from fleetctl.model.signals import QueueStats, Unknown
+from fleetctl.model.snapshots import Intent, Snapshot
+
+
+def plan(snapshot: Snapshot) -> Plan:
+    """Decisions, changed rows, Actions and routes for one tick. Deterministic; a converged fleet gets no Actions."""
+    draft = Draft(snapshot)
+    lifecycle.fold(draft)
+    decisions: list[Decision] = []
+    memories: list[tuple[ServiceName, Memory]] = []
+    for intent in snapshot.intents:
+        counts = _counts(draft, intent)
+        decision, memory = _decide(draft, intent, counts)
+        decisions.append(decision)
+        if memory != snapshot.memories.get(intent.service.name):
+            memories.append((intent.service.name, memory))
+        placement.release_drained(draft, intent, _known_queue(snapshot, intent), gateway=snapshot.queues is not None)
+        allowed, _ = starts_allowed(memory, counts, snapshot.now)
+        left = placement.resize(draft, intent, decision.desired, allowed=allowed)
+        placement.keep_standby_replicas(draft, intent, allowed=left)
+    for pool in draft.pools.values():
+        waiting = placement.bind(draft, pool)
+        pools.size(draft, pool, waiting)
+    pools.give_back_undeclared(draft)
+    pools.converge(draft)
+    desired.apply_nodes(draft)
+    return Plan(
+        at=snapshot.now,
+        decisions=tuple(decisions),
+        instances=tuple(row for key, row in draft.instances.items() if row is not snapshot.instances.get(key)),
+        replicas=tuple(row for key, row in draft.replicas.items() if row is not snapshot.replicas.get(key)),
+        removed_replicas=tuple(key for key in snapshot.replicas if key not in draft.replicas),
+        memories=tuple(memories),
+        counters=tuple(
+            (prefix, number) for prefix, number in draft.counters.items() if snapshot.counters.get(prefix) != number
+        ),
+        actions=tuple(draft.actions),
+        routes=desired.routes(draft),
+        events=tuple(draft.events),
+    )
+
+
+def _counts(draft: Draft, intent: Intent) -> Counts:
+    every = draft.of_service(intent.service.name)
+    serving = [replica for replica in every if replica.role is Role.SERVING]
+    fresh = sum(1 for replica in serving if replica.revision == intent.revision)
+    current = fresh
+    if fresh < len(serving):
+        # A Rollout changes which Replicas serve, not how many: what was desired last is what is there to scale from.
+        memory = draft.snapshot.memories.get(intent.service.name)
+        last = memory.last_desired if memory is not None else None
+        current = max(fresh, len(serving) if last is None else last)
+    ready = sum(1 for replica in serving if replica.phase is ReplicaPhase.READY)
+    return Counts(
+        current=current,
+        ready=min(current, ready),
+        coming=sum(
+            1
+            for replica in every
+            if replica.revision == intent.revision
+            and replica.role is not Role.DRAINING
+            and replica.phase not in (ReplicaPhase.READY, ReplicaPhase.ASLEEP)
+        ),
+    )
+
+
+def _decide(draft: Draft, intent: Intent, counts: Counts) -> tuple[Decision, Memory]:
+    service = intent.service
+    snapshot = draft.snapshot
+    every = draft.of_service(service.name)
+    fresh = [replica for replica in every if replica.revision == intent.revision]
+    serving = [replica for replica in fresh if replica.role is Role.SERVING]
+    memory = _with_failures(draft, intent, fresh)
+    load = measure(service, _loaded(every), snapshot.readings, _queue(snapshot, intent), snapshot.now)
+    price = _price_per_replica(draft, service, serving)
+    decision, memory = decide(intent, counts, load, memory, snapshot.now, price_per_replica=price)
+    if decision.change:
+        draft.say(
+            "scale",
+            f"service/{service.name}",
+            f"{decision.current} → {decision.desired}: {decision.reason}",
+        )
+    return decision, memory
+
+
+def _loaded(replicas: Sequence[Replica]) -> list[Replica]:
+    return [replica for replica in replicas if replica.role in (Role.SERVING, Role.DRAINING)]
+
+
+def _with_failures(draft: Draft, intent: Intent, fresh: list[Replica]) -> Memory:
+    """The Service's memory with this tick's failed starts added, and cleared by a success or a changed file."""
+    memory = draft.snapshot.memories.get(intent.service.name, Memory())
+    failures = memory.failures
+    if failures and any(replica.ready_at is not None and replica.ready_at > failures[-1] for replica in fresh):
+        failures = ()
+    failures = tuple(at for at in failures if at > intent.changed_at)
+    failures += (draft.now,) * draft.failed_services.get(intent.service.name, 0)
+    failures = failures[-16:]
+    return memory if failures == memory.failures else replace(memory, failures=failures)
+
+
+def _queue(snapshot: Snapshot, intent: Intent) -> QueueStats | Unknown | None:
+    queues = snapshot.queues
+    if queues is None or isinstance(queues, Unknown):
+        return queues
+    return queues.get(intent.service.name) or QueueStats(
+        at=snapshot.now,
+        service=intent.service.name,
+        queued=0,
+        oldest_wait_s=0.0,
+        in_flight=(),
+        arrived=0,
+        completed=0,
+        failed=0,
+    )
+
+
+def _known_queue(snapshot: Snapshot, intent: Intent) -> QueueStats | None:
+    queue = _queue(snapshot, intent)
+    return queue if isinstance(queue, QueueStats) else None
+
+
+def _price_per_replica(draft: Draft, service: Service, serving: list[Replica]) -> float | None:
+    """Dollars an hour of one Replica: its share of its Instance's GPUs, or of the best Offer's."""
+    known: list[float] = []
+    for replica in serving:
+        if replica.instance is None:
+            continue
+        price = _share(draft.instances[replica.instance].offer, service)
+        if price is None:
+            return None
+        known.append(price)
+    if known:
+        return sum(known) / len(known)
+    offers = draft.snapshot.offers.get(service.pool_name, ())
+    return _share(offers[0], service) if offers else None
+
+
+def _share(offer: Offer, service: Service) -> float | None:
+    count = placement.gpus_needed(service, offer.gpu)
+    if offer.price_per_hour is None or count is None:
+        return None
+    return offer.price_per_hour * count / offer.gpu.count

@@ -1,0 +1,313 @@
+"""Instances of a Pool: the Slots its Replicas need + Standby − what is there or on its way."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.placement import free_gpus, gpus_needed, holds_artifacts, standby_wanted
+from fleetctl.model.decisions import Action, Verb
+from fleetctl.model.instances import Instance, InstancePhase, LaunchSpec, Listing, Offer, Wanted
+from fleetctl.model.names import InstanceId
+from fleetctl.model.nodes import NodeStatus
+from fleetctl.model.replicas import Replica, Role
+from fleetctl.model.services import Pool, Service, Tier
+from fleetctl.model.snapshots import Intent
+
+RETRY_FIRST_S = 2.0
+RETRY_MOST_S = 120.0
+"""Pause after a failed attempt at an Instance, doubled with each further one up to the second figure: a provider that
+is out of something is asked often enough to notice when it has it again, and is not hammered."""
+TERMINATE_AGAIN_S = 60.0
+"""A termination that has not shown in the listings after this long is asked for again."""
+
+
+STANDBY = "standby"
+"""Why an Instance is opened when no Replica asks for it."""
+
+
+@dataclass(slots=True)
+class _Room:
+    """Free GPUs of an Instance that runs or is on its way, while the Pool's needs are laid into it."""
+
+    instance: Instance
+    free: int
+    bound: bool
+    """Some Replica is on it."""
+    soon: int = 0
+    """GPUs of Replicas that drain: good enough for Standby, too late for a Replica that waits."""
+    laid: bool = False
+    """Some need was laid into it."""
+
+
+def size(draft: Draft, pool: Pool, waiting: Sequence[Replica]) -> None:
+    """Bring the Pool's Instances to what its Replicas and its Standby need. `waiting` have no Slot yet."""
+    rooms = [_room(draft, instance) for instance in draft.in_pool(pool.name) if instance.wanted is Wanted.RUNNING]
+    # Fullest first, so that what is empty can go; what is ready before what is on its way.
+    rooms.sort(
+        key=lambda room: (
+            not room.bound,
+            room.instance.phase is not InstancePhase.READY,
+            room.instance.created_at,
+            room.instance.id,
+        )
+    )
+    complete = True
+    for replica in waiting:
+        complete &= _make_room(draft, pool, rooms, draft.intents[replica.service].service, f"replica {replica.id}")
+    for room in rooms:
+        room.free += room.soon
+    for service in _warm_slots(draft, pool):
+        complete &= _make_room(draft, pool, rooms, service, STANDBY)
+    _keep_least(draft, pool, rooms)
+    _put_to_rest(draft, pool, rooms)
+    if complete:
+        _give_back(draft, pool, rooms)
+
+
+def _room(draft: Draft, instance: Instance) -> _Room:
+    replicas = draft.on_instance(instance.id)
+    return _Room(
+        instance=instance,
+        free=len(free_gpus(draft, instance)),
+        bound=bool(replicas),
+        soon=sum(len(replica.gpus) for replica in replicas if replica.role is Role.DRAINING),
+    )
+
+
+def _make_room(draft: Draft, pool: Pool, rooms: list[_Room], service: Service, why: str) -> bool:
+    """Lay one need into a room, opening one more if there must be. False: not now."""
+    if _lay(rooms, service):
+        return True
+    room = _open(draft, pool, service, why)
+    if room is None:
+        return False
+    rooms.append(room)
+    return _lay([room], service)
+
+
+def _lay(rooms: Sequence[_Room], service: Service) -> bool:
+    for room in rooms:
+        count = gpus_needed(service, room.instance.offer.gpu)
+        if count is not None and count <= room.free:
+            room.free -= count
+            room.laid = True
+            return True
+    return False
+
+
+def _warm_slots(draft: Draft, pool: Pool) -> Iterator[Service]:
+    """One item for each Slot that is to stand by on a running Instance.
+
+    Services that state no Standby of their own share the Pool's: it is as large as the largest of them needs.
+    """
+    shared: list[Service] = []
+    for intent in draft.services_of(pool.name):
+        service = intent.service
+        tier = standby_of(pool, service).tier
+        if not intent.up or tier not in (Tier.WARM, Tier.STOPPED):
+            continue
+        slots = standby_wanted(draft, intent, pool)
+        if tier is Tier.STOPPED:
+            slots = max(0, slots - _stopped_slots(draft, pool, service))
+        if service.standby is not None:
+            yield from [service] * slots
+        elif slots * service.gpu[0].count > len(shared) * (shared[0].gpu[0].count if shared else 0):
+            shared = [service] * slots
+    yield from shared
+
+
+def _stopped_slots(draft: Draft, pool: Pool, service: Service) -> int:
+    slots = 0
+    for instance in draft.in_pool(pool.name):
+        count = gpus_needed(service, instance.offer.gpu)
+        if instance.wanted is Wanted.STOPPED and count is not None:
+            slots += instance.offer.gpu.count // count
+    return slots
+
+
+def _open(draft: Draft, pool: Pool, service: Service, why: str) -> _Room | None:
+    """One more running Instance: a stopped one if there is any, else a new one. None: not now."""
+    for instance in draft.in_pool(pool.name):
+        rests = instance.wanted is Wanted.STOPPED and instance.phase is InstancePhase.STOPPED
+        fits = gpus_needed(service, instance.offer.gpu) is not None
+        if rests and fits and why != STANDBY and not _pausing(instance, draft.now):
+            instance = replace(instance, wanted=Wanted.RUNNING)
+            draft.put_instance(instance)
+            draft.say("instance", f"instance/{instance.id}", f"starting it from stopped standby for {why}")
+            return _Room(instance=instance, free=instance.offer.gpu.count, bound=False)
+    # Whatever is not over may still be billed, or may be again.
+    if sum(1 for _ in draft.in_pool(pool.name)) >= pool.max:
+        return None
+    offer = _best_offer(draft, pool, service)
+    if offer is None:
+        return None
+    key = InstanceId(draft.new_id(pool.name))
+    instance = Instance(id=key, pool=pool.name, offer=offer, phase_at=draft.now, created_at=draft.now)
+    draft.put_instance(instance)
+    price = "price unknown" if offer.price_per_hour is None else f"${offer.price_per_hour:g}/h"
+    draft.say("instance", f"instance/{key}", f"launching {offer.gpu} at {offer.provider} ({price}) for {why}")
+    return _Room(instance=instance, free=offer.gpu.count, bound=False)
+
+
+def _best_offer(draft: Draft, pool: Pool, service: Service) -> Offer | None:
+    """The first that fits, did not just fail, and whose Provider answers; one that is silent may hold what we need."""
+    for offer in draft.snapshot.offers.get(pool.name, ()):
+        listed = isinstance(draft.snapshot.listings.get(offer.provider), Listing)
+        if listed and gpus_needed(service, offer.gpu) is not None and not _failing(draft, pool, offer):
+            return offer
+    return None
+
+
+def _failing(draft: Draft, pool: Pool, offer: Offer) -> bool:
+    """Whether the last launches of an Offer failed too recently to try it again, as the rows of the last hour tell."""
+    same = [row for row in draft.ever_in_pool(pool.name) if _place(row.offer) == _place(offer)]
+    worked_at = max((row.booted_at for row in same if row.booted_at is not None), default=0.0)
+    failed = [row for row in same if row.failed_at is not None and row.booted_at is None and row.failed_at > worked_at]
+    last_at = max((row.failed_at or 0.0 for row in failed), default=0.0)
+    return _too_soon(sum(row.failures for row in failed), last_at, draft.now)
+
+
+def _place(offer: Offer) -> tuple[str, str, str, str]:
+    return (offer.provider, offer.zone, offer.instance_type, offer.market)
+
+
+def _keep_least(draft: Draft, pool: Pool, rooms: list[_Room]) -> None:
+    """The Pool's `min` holds while any of its Services is up."""
+    up = [intent for intent in draft.services_of(pool.name) if intent.up]
+    if not up:
+        return
+    lacking = pool.min - sum(1 for room in rooms if room.bound or room.laid)
+    for room in rooms:
+        if lacking > 0 and not (room.bound or room.laid):
+            room.laid = True
+            lacking -= 1
+    for _ in range(max(0, lacking)):
+        room_or_none = _open(draft, pool, up[0].service, f"min {pool.min}")
+        if room_or_none is None:
+            return
+        room_or_none.laid = True
+        rooms.append(room_or_none)
+
+
+def _put_to_rest(draft: Draft, pool: Pool, rooms: Sequence[_Room]) -> None:
+    """Stop Instances that are to stand by stopped, once they hold what they will need."""
+    for intent in _resting(draft, pool):
+        service = intent.service
+        lacking = standby_wanted(draft, intent, pool) - _stopped_slots(draft, pool, service)
+        for room in rooms:
+            instance = room.instance
+            status = draft.snapshot.nodes.get(instance.id)
+            if lacking <= 0:
+                break
+            if room.bound or instance.phase is not InstancePhase.READY or instance.wanted is not Wanted.RUNNING:
+                continue
+            if not isinstance(status, NodeStatus) or not holds_artifacts(status, service):
+                continue
+            lacking -= instance.offer.gpu.count // service.gpu[0].count
+            room.laid = True
+            draft.put_instance(replace(instance, wanted=Wanted.STOPPED))
+            draft.say("instance", f"instance/{instance.id}", "holds image and weights: stopping it to stand by")
+
+
+def _give_back(draft: Draft, pool: Pool, rooms: Sequence[_Room]) -> None:
+    up = any(intent.up for intent in draft.services_of(pool.name))
+    for room in rooms:
+        if room.bound or room.laid or _unheard(draft, room.instance):
+            continue
+        _end(draft, room.instance, "nothing needs it")
+    left = [(intent.service, standby_wanted(draft, intent, pool)) for intent in _resting(draft, pool)]
+    for instance in list(draft.in_pool(pool.name)):
+        if instance.wanted is not Wanted.STOPPED:
+            continue
+        counts = [gpus_needed(service, instance.offer.gpu) if wanted > 0 else None for service, wanted in left]
+        if not any(counts):
+            _end(draft, instance, "fewer are to stand by stopped" if up else "its services are down")
+            continue
+        # One Instance stands by for every Service that could use it, as when it was stopped.
+        left = [
+            (service, wanted - (instance.offer.gpu.count // count if count else 0))
+            for (service, wanted), count in zip(left, counts, strict=True)
+        ]
+
+
+def _unheard(draft: Draft, instance: Instance) -> bool:
+    """Whether it was adopted and its Node has not yet told what runs there."""
+    ours = instance.id.startswith(f"{instance.pool}-{draft.snapshot.epoch}-")
+    return not ours and instance.booted_at is None
+
+
+def _resting(draft: Draft, pool: Pool) -> list[Intent]:
+    """The Services that are up and have Standby stopped."""
+    return [
+        intent
+        for intent in draft.services_of(pool.name)
+        if intent.up and standby_of(pool, intent.service).tier is Tier.STOPPED
+    ]
+
+
+def _end(draft: Draft, instance: Instance, why: str) -> None:
+    draft.put_instance(replace(draft.instances[instance.id], wanted=Wanted.TERMINATED))
+    draft.say("instance", f"instance/{instance.id}", f"giving it back: {why}")
+
+
+def give_back_undeclared(draft: Draft) -> None:
+    """Give back what is left of a Pool that the user took out of the files, once nothing runs on it.
+
+    Only Instances that this very store ordered: others may belong to a Pool that is yet to be declared again.
+    """
+    ours = f"-{draft.snapshot.epoch}-"
+    for instance in list(draft.instances.values()):
+        if instance.pool in draft.pools or instance.over or instance.wanted is Wanted.TERMINATED:
+            continue
+        if ours in instance.id and not draft.on_instance(instance.id):
+            _end(draft, instance, f"pool {instance.pool} is no longer declared")
+
+
+def converge(draft: Draft) -> None:
+    """The Action that brings each Instance nearer to what is wanted of it, unless one is in flight."""
+    for instance in draft.instances.values():
+        if instance.over or draft.busy(instance.id) or _pausing(instance, draft.now):
+            continue
+        verb = _next_verb(instance, draft.now)
+        if verb is None:
+            continue
+        launch = None
+        if verb is Verb.LAUNCH:
+            pool = draft.pools.get(instance.pool)
+            if pool is None:
+                continue
+            launch = LaunchSpec(
+                id=instance.id, fleet=draft.snapshot.fleet, pool=pool.name, offer=instance.offer, local=pool.local
+            )
+        draft.actions.append(
+            Action(
+                verb=verb,
+                instance=instance.id,
+                provider=instance.offer.provider,
+                reason=f"{instance.phase}, wanted {instance.wanted}",
+                launch=launch,
+            )
+        )
+
+
+def _next_verb(instance: Instance, now: float) -> Verb | None:
+    phase = instance.phase
+    match instance.wanted:
+        case Wanted.RUNNING:
+            if phase is InstancePhase.INTENDED:
+                return Verb.LAUNCH
+            return Verb.START if phase is InstancePhase.STOPPED else None
+        case Wanted.STOPPED:
+            return Verb.STOP if phase in (InstancePhase.READY, InstancePhase.BOOTING) else None
+        case Wanted.TERMINATED:
+            again = phase is not InstancePhase.TERMINATING or now - instance.phase_at > TERMINATE_AGAIN_S
+            return Verb.TERMINATE if again else None
+
+
+def _pausing(instance: Instance, now: float) -> bool:
+    """Whether the last attempt failed too recently to try again."""
+    return instance.failed_at is not None and _too_soon(instance.failures, instance.failed_at, now)
+
+
+def _too_soon(failures: int, last_at: float, now: float) -> bool:
+    return failures > 0 and now - last_at < min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 16))

@@ -1,0 +1,260 @@
+"""From the load of one Service to a Decision: signal → wish → stabilise → schedule → rates → step → limits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+from fleetctl.decide.limits import rate_limited, stepped
+from fleetctl.decide.load import Load
+from fleetctl.decide.policies import View, policy
+from fleetctl.decide.schedules import bounds
+from fleetctl.decide.windows import extreme, push
+from fleetctl.model.decisions import Decision, Memory, StageNote
+from fleetctl.model.signals import Unknown
+from fleetctl.model.snapshots import Intent
+
+FAILURES_BEFORE_HOLD = 3
+"""Replicas that failed in a row, none ever ready, before the Service is held back: one failure may be the machine's,
+three are the engine's or the file's."""
+HOLD_BACK_FIRST_S = 30.0
+HOLD_BACK_MOST_S = 600.0
+"""The hold doubles with each further failure up to this, so that a broken image costs little and mends by itself."""
+FAILURE_MEMORY_S = 3600.0
+_EPSILON = 1e-9
+"""Exact loads must not round up to one Replica more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The serving Replicas of one Service now, of its present revision; of any while a Rollout replaces them."""
+
+    current: int
+    ready: int
+    coming: int = 0
+    """Replicas of the present revision on their way, Standby too."""
+
+
+def decide(
+    intent: Intent,
+    counts: Counts,
+    load: Load | Unknown,
+    memory: Memory,
+    now: float,
+    *,
+    price_per_replica: float | None,
+) -> tuple[Decision, Memory]:
+    """How many Replicas the Service shall have, why, and what is to be remembered. Deterministic."""
+    trail = _Trail()
+    memory, desired = _desired(intent, counts, load, memory, now, trail)
+    allowed, held = starts_allowed(memory, counts, now)
+    if allowed is not None and desired > counts.current + allowed:
+        desired = trail.set("failures", counts.current + allowed, held)
+    if desired != counts.current:
+        moved = push_move(memory.moves, now, desired - counts.current, _longest_period(intent))
+        memory = replace(memory, moves=moved)
+    memory = replace(memory, last_desired=desired)
+    reason = trail.reason()
+    decision = Decision(
+        service=intent.service.name,
+        at=now,
+        current=counts.current,
+        ready=counts.ready,
+        desired=desired,
+        binding=trail.binding,
+        reason=reason,
+        stages=tuple(trail.notes),
+        concurrency=None if isinstance(load, Unknown) else load.low,
+        concurrency_most=None if isinstance(load, Unknown) else load.high,
+        unknown=counts.ready if isinstance(load, Unknown) else load.unknown,
+        queued=None if isinstance(load, Unknown) or not load.queue_known else load.queued,
+        target=intent.service.target_concurrency,
+        price_per_hour=None if price_per_replica is None else price_per_replica * desired,
+    )
+    return decision, memory
+
+
+def _desired(
+    intent: Intent, counts: Counts, load: Load | Unknown, memory: Memory, now: float, trail: "_Trail"
+) -> tuple[Memory, int]:
+    service = intent.service
+    scaling = service.scaling
+    if not intent.up:
+        trail.set("intent", 0, "the service is down")
+        return memory, 0
+
+    if memory.busy_at is None or memory.busy_at < intent.changed_at:
+        # A Service just declared or changed counts as busy, so that it is seen to work before it goes to zero.
+        memory = replace(memory, busy_at=max(intent.changed_at, memory.busy_at or 0.0))
+    if counts.current and not counts.ready:
+        # Idle time begins when requests could be served; a boot may take longer than `idle_s`.
+        memory = replace(memory, busy_at=now)
+
+    if isinstance(load, Unknown):
+        wanted = counts.current
+        trail.set("signal", wanted, f"hold: load unknown, {load.reason}")
+    else:
+        memory, wanted = _wish(intent, counts, load, memory, now, trail)
+
+    wanted = _scheduled(intent, wanted, now, trail)
+    override = intent.override
+    if override is not None and (override.until is None or now < override.until):
+        wanted = trail.set("override", override.replicas, f"set by hand to {override.replicas}")
+        return memory, trail.set("limits", min(wanted, scaling.max), f"max is {scaling.max}")
+
+    lowest = scaling.min
+    behavior = scaling.up if wanted > counts.current else scaling.down
+    limited = rate_limited(counts.current, wanted, behavior, memory.moves, now)
+    direction = "up" if wanted > counts.current else "down"
+    wanted = trail.set("rates", limited, f"the {direction} behavior allows {limited} for now")
+    wanted = trail.set(
+        "step", stepped(counts.current, wanted, scaling.step, lowest), f"replicas move in steps of {scaling.step}"
+    )
+    if wanted > scaling.max:
+        wanted = trail.set("limits", scaling.max, f"max is {scaling.max}")
+    elif wanted < lowest:
+        wanted = trail.set("limits", lowest, f"min is {lowest}")
+    return memory, wanted
+
+
+def _wish(
+    intent: Intent, counts: Counts, load: Load, memory: Memory, now: float, trail: "_Trail"
+) -> tuple[Memory, int]:
+    service = intent.service
+    scaling = service.scaling
+    carried = counts.current * service.target_concurrency
+    sample = load.nearest(carried)
+    keep_s = max(scaling.window_s, scaling.panic_window_s)
+    memory = replace(memory, load=push(memory.load, now, sample, keep_s=keep_s))
+    if load.high > 0 or not load.queue_known:
+        memory = replace(memory, busy_at=now)
+    note = f"{load.low:g} queued + running"
+    if load.unknown or not load.queue_known:
+        what = f"{load.unknown} replicas" if load.unknown else "the queue"
+        note = f"between {load.low:g} and {load.high:g} queued + running, {what} unknown; counted as {sample:g}"
+    trail.start("signal", counts.current, note)
+
+    wish = policy(scaling.policy)(
+        View(now=now, service=service, current=counts.current, ready=counts.ready, load=load, memory=memory)
+    )
+    memory = wish.memory
+    wanted = trail.set(scaling.policy, wish.replicas, wish.reason)
+    if not load.queue_known and wanted < counts.current:
+        wanted = trail.set("signal", counts.current, "hold: the gateway's queue is unknown, so nothing is taken away")
+
+    keep_s = max(scaling.up.stabilization_s, scaling.down.stabilization_s, scaling.scale_down_delay_s)
+    memory = replace(memory, wishes=push(memory.wishes, now, wanted, keep_s=keep_s))
+    if scaling.policy != "fixed":
+        wanted = _stabilised(intent, counts, memory, wanted, now, trail)
+        wanted = _around_zero(intent, counts, load, memory, wanted, now, trail)
+        full = min(counts.current, ceil(load.high / service.target_concurrency - _EPSILON))
+        if load.unknown and wanted < full:
+            # The average may still be low from before they went silent; whoever is silent now may be full.
+            wanted = trail.set("signal", full, f"hold: {load.unknown} replicas of unknown load may be full")
+    return memory, wanted
+
+
+def _stabilised(intent: Intent, counts: Counts, memory: Memory, wanted: int, now: float, trail: "_Trail") -> int:
+    scaling = intent.service.scaling
+    up_s = scaling.up.stabilization_s
+    down_s = max(scaling.down.stabilization_s, scaling.scale_down_delay_s)
+    if wanted > counts.current and up_s > 0:
+        steady = extreme(memory.wishes, now, up_s, min)
+        if steady is not None and steady < wanted:
+            steady = max(steady, counts.current)
+            return trail.set("stabilised", steady, f"no more than {steady} was wanted throughout the last {up_s:g} s")
+    if wanted < counts.current and down_s > 0:
+        steady = extreme(memory.wishes, now, down_s, max)
+        if steady is not None and steady > wanted:
+            steady = min(steady, counts.current)
+            return trail.set("stabilised", steady, f"{steady} was still wanted within the last {down_s:g} s")
+    return wanted
+
+
+def _around_zero(
+    intent: Intent, counts: Counts, load: Load, memory: Memory, wanted: int, now: float, trail: "_Trail"
+) -> int:
+    """From zero at the first request, to zero only after `idle_s` without any; where `min` allows zero at all."""
+    if wanted > 0 or intent.service.scaling.min > 0:
+        return wanted
+    if load.low > 0:
+        return trail.set("zero", 1, f"{load.low:g} requests wait")
+    idle_s = intent.service.scaling.idle_s
+    if memory.busy_at is not None and now - memory.busy_at < idle_s:
+        left_s = idle_s - (now - memory.busy_at)
+        return trail.set("zero", 1, f"kept at 1 until {idle_s:g} s pass without a request, {left_s:.0f} s from now")
+    return wanted
+
+
+def _scheduled(intent: Intent, wanted: int, now: float, trail: "_Trail") -> int:
+    if not intent.service.schedule:
+        return wanted
+    found = bounds(intent.service.schedule, now)
+    if found.ceiling is not None and wanted > found.ceiling:
+        wanted = trail.set("schedule", found.ceiling, f"ceiling {found.ceiling} by {found.ceiling_by}")
+    if found.floor is not None and wanted < found.floor:
+        wanted = trail.set("schedule", found.floor, f"floor {found.floor} by {found.floor_by}")
+    return wanted
+
+
+def starts_allowed(memory: Memory, counts: Counts, now: float) -> tuple[int | None, str]:
+    """How many Replicas may be started now, and why so few; None: any number. Few while none gets ready."""
+    recent = [at for at in memory.failures if now - at < FAILURE_MEMORY_S]
+    if len(recent) < FAILURES_BEFORE_HOLD:
+        return None, ""
+    what = f"the last {len(recent)} replicas failed to start"
+    pause_s = min(HOLD_BACK_MOST_S, HOLD_BACK_FIRST_S * 2 ** (len(recent) - FAILURES_BEFORE_HOLD))
+    left_s = recent[-1] + pause_s - now
+    if left_s > 0:
+        return 0, f"hold: {what}; the next try is in {left_s:.0f} s (see: fleetctl events)"
+    if counts.coming:
+        return 0, f"hold: {what}; one more is being tried"
+    # One at a time: the next try shows whether it is mended.
+    return 1, f"{what}; trying one"
+
+
+def push_move(
+    moves: tuple[tuple[float, int], ...], now: float, change: int, keep_s: float
+) -> tuple[tuple[float, int], ...]:
+    """The moves with one more, those older than `keep_s` dropped."""
+    return (*((at, value) for at, value in moves if at > now - keep_s), (now, change))
+
+
+def _longest_period(intent: Intent) -> float:
+    scaling = intent.service.scaling
+    return max((rate.period_s for rate in (*scaling.up.policies, *scaling.down.policies)), default=0.0)
+
+
+class _Trail:
+    """The stages of one Decision as they are passed."""
+
+    def __init__(self) -> None:
+        self.notes: list[StageNote] = []
+        self.binding = ""
+        self._value: int | None = None
+        self._because = ""
+
+    def start(self, stage: str, value: int, note: str) -> None:
+        self.notes.append(StageNote(stage=stage, value=None, note=note))
+        self._value = value
+
+    def set(self, stage: str, value: int, note: str) -> int:
+        """Record a stage; the last one that changed the count (or gave the first) is the binding one."""
+        if not self.binding or value != self._value or stage in ("override", "intent"):
+            self.binding = stage
+            self._because = note
+        elif stage == "step" or stage == "rates" or stage == "limits":
+            note = ""
+        self._value = value
+        self.notes.append(StageNote(stage=stage, value=value, note=note))
+        return value
+
+    def reason(self) -> str:
+        first = next((note.note for note in self.notes if note.stage not in ("signal",) and note.note), "")
+        if self.binding and first and first != self._because:
+            return f"{self._because} ({first})"
+        return self._because or first
+
+
+def notes_of(stages: Sequence[StageNote]) -> str:
+    """The stages on one line: `target_concurrency 5 → stabilised 6 → limits 4`."""
+    return " → ".join(f"{note.stage} {note.value}" for note in stages if note.value is not None)

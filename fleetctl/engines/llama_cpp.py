@@ -1,0 +1,26 @@
+"""llama.cpp's `llama-server`.
+
+Metric names: ggml-org/llama.cpp `tools/server/server-context.cpp`, served only with `--metrics`; options and `/health`
+(503 while the model loads): `tools/server/README.md`. It can fetch from the hub but not pin a revision there.
+"""
+
+from fleetctl.engines.engine import Cache, Engine, Hub, Load, LogHint, Metric
+
+ENGINE = Engine(
+    name="llama.cpp",
+    loads=(
+        Load(running=Metric(name="llamacpp:requests_processing"), waiting=Metric(name="llamacpp:requests_deferred")),
+    ),
+    concurrency=4,
+    concurrency_argument="--parallel",
+    name_argument="--alias",
+    command=("llama-server", "--model", "{model}", "--host", "127.0.0.1", "--port", "{port}", "--metrics"),
+    container_command=("--model", "{model}", "--host", "0.0.0.0", "--port", "{port}", "--metrics"),
+    container_port=8080,
+    hub=Hub(argument="--hf-repo"),
+    caches=(Cache(holds="weights", path="~/.cache/llama.cpp", env="LLAMA_CACHE"),),
+    log_hints=(
+        LogHint(text="failed to load model", hint="check that the file is a GGUF this build reads"),
+        LogHint(text="unable to allocate", hint="lower --ctx-size or --gpu-layers in `args`, or take a larger GPU"),
+    ),
+)

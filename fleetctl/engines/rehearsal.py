@@ -1,0 +1,16 @@
+"""fleetctl's own stand-in for an engine: vLLM's API and metrics, an engine's waits, and no GPU."""
+
+from fleetctl.engines.engine import Engine, Hub, Load, Metric, Sleep
+from fleetctl.model.nodes import Call
+
+ENGINE = Engine(
+    name="rehearsal",
+    loads=(Load(running=Metric(name="vllm:num_requests_running"), waiting=Metric(name="vllm:num_requests_waiting")),),
+    concurrency=8,
+    concurrency_argument="--max-num-seqs",
+    name_argument="--served-model-name",
+    many_names=True,
+    command=("{python}", "-m", "fleetctl.rehearsal", "--port", "{port}", "--model", "{model}"),
+    hub=Hub(any_revision=True),
+    sleep=Sleep(enter=(Call(path="/sleep?level=1"),), wake=(Call(path="/wake_up"),)),
+)

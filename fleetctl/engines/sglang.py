@@ -1,0 +1,50 @@
+"""SGLang.
+
+Metric names: sgl-project/sglang `python/sglang/srt/observability/metrics_collector.py`, served only with
+`--enable-metrics`. One series for each data-parallel rank. With priority scheduling the total stands under
+`priority=""` beside one series for each priority, and every pipeline stage reports the same requests; plain sums would
+count twice. `--enable-metrics-for-all-schedulers` repeats them for each tensor-parallel rank: do not set it.
+Sleep: `python/sglang/srt/entrypoints/http_server.py`; both calls want a JSON body.
+"""
+
+from fleetctl.engines.engine import Cache, Engine, Hub, Load, LogHint, Metric, Sleep
+from fleetctl.model.nodes import Call
+
+_ONCE = (("priority", ""), ("pp_rank", "0"))
+
+ENGINE = Engine(
+    name="sglang",
+    loads=(
+        Load(
+            running=Metric(name="sglang:num_running_reqs", where=_ONCE),
+            waiting=Metric(name="sglang:num_queue_reqs", where=_ONCE),
+        ),
+    ),
+    concurrency=256,
+    concurrency_argument="--max-running-requests",
+    name_argument="--served-model-name",
+    command=(
+        *("{python}", "-m", "sglang.launch_server", "--model-path", "{model}"),
+        *("--host", "127.0.0.1", "--port", "{port}", "--enable-metrics"),
+    ),
+    # The image has no entry point of SGLang's own.
+    container_command=(
+        *("python3", "-m", "sglang.launch_server", "--model-path", "{model}"),
+        *("--host", "0.0.0.0", "--port", "{port}", "--enable-metrics"),
+    ),
+    container_port=30000,
+    hub=Hub(revision_argument="--revision"),
+    caches=(
+        Cache(holds="weights", path="~/.cache/huggingface", env="HF_HOME"),
+        Cache(holds="compiled", path="~/.triton/cache", env="TRITON_CACHE_DIR"),
+    ),
+    sleep=Sleep(
+        enter=(Call(path="/release_memory_occupation", body="{}"),),
+        wake=(Call(path="/resume_memory_occupation", body="{}"),),
+        start_args=("--enable-memory-saver",),
+    ),
+    log_hints=(
+        LogHint(text="Not enough memory", hint="raise --mem-fraction-static in `args` or take a larger GPU"),
+        LogHint(text="CUDA out of memory", hint="take more or larger GPUs, or a quantised model"),
+    ),
+)

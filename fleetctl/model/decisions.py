@@ -1,0 +1,151 @@
+"""Decisions with their reasons, the memory that policies keep between ticks, and the Plan of a tick."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetctl.model.instances import Instance, LaunchSpec
+from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
+from fleetctl.model.nodes import NodeDesired
+from fleetctl.model.replicas import Replica
+from fleetctl.model.routes import Routes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the scaling of one Service remembers, stored with every tick, so that a restart forgets nothing.
+
+    Each history is a tuple of (unix seconds, value), oldest first, bounded in `decide/windows.py`.
+    """
+
+    load: tuple[tuple[float, float], ...] = ()
+    """Measured concurrency; unknown ticks leave no entry."""
+    wishes: tuple[tuple[float, int], ...] = ()
+    """Raw wishes of the policy, for stabilisation."""
+    moves: tuple[tuple[float, int], ...] = ()
+    """Replicas added (+) or removed (−), for rate policies."""
+    panic_until: float | None = None
+    panic_wish: int = 0
+    busy_at: float | None = None
+    """Last time that any request was queued or running."""
+    failures: tuple[float, ...] = ()
+    """When Replicas of the present revision failed before they were ever ready."""
+    last_desired: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNote:
+    """One stage of a Decision: the count after it and, when it changed or held the count, why."""
+
+    stage: str
+    value: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How many Replicas of a Service, and why."""
+
+    service: ServiceName
+    at: float
+    current: int
+    """Serving Replicas, ready or on their way, that the Service had."""
+    ready: int
+    desired: int
+    binding: str
+    """The stage that set the count."""
+    reason: str
+    """One sentence for people."""
+    stages: tuple[StageNote, ...]
+    concurrency: float | None
+    """Queued + running, now, as far as it is known; None: nothing is."""
+    concurrency_most: float | None
+    """The same with every unknown Replica taken as full to the target."""
+    unknown: int
+    """Ready Replicas whose load is not known."""
+    queued: int | None
+    target: float
+    """Requests per Replica aimed at."""
+    price_per_hour: float | None = None
+    """Of the Service's serving Replicas at `desired`; None: not all prices are known."""
+
+    @property
+    def change(self) -> int:
+        return self.desired - self.current
+
+
+class Verb(StrEnum):
+    """What one Action does. Every one may be repeated."""
+
+    LAUNCH = "launch"
+    START = "start"
+    STOP = "stop"
+    TERMINATE = "terminate"
+    APPLY = "apply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One idempotent change, as data."""
+
+    verb: Verb
+    instance: InstanceId
+    provider: ProviderName
+    reason: str
+    launch: LaunchSpec | None = None
+    """With `launch`."""
+    address: str | None = None
+    """With `apply`: where the node agent is."""
+    desired: NodeDesired | None = None
+    """With `apply`."""
+
+    @property
+    def key(self) -> str:
+        """Two Actions of one key are the same Action; the second is not issued while the first is in flight."""
+        return f"{self.verb}/{self.instance}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt at an Action ended; data for the next tick."""
+
+    key: str
+    instance: InstanceId
+    verb: Verb
+    at: float
+    took_s: float
+    error: str | None = None
+    """None: done."""
+    error_code: str | None = None
+    """`FleetError.code`."""
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, for people."""
+
+    at: float
+    kind: str
+    """scale, instance, replica, hold, warning, controller, intent."""
+    subject: str
+    """`service/chat`, `instance/…`, `replica/…`, `pool/…`, `fleet`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Decisions, the rows they change, and the Actions that follow. Rows are stored before any Action is taken."""
+
+    at: float
+    decisions: tuple[Decision, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    """Changed or new rows."""
+    replicas: tuple[Replica, ...] = ()
+    """Changed or new rows."""
+    removed_replicas: tuple[ReplicaId, ...] = ()
+    memories: tuple[tuple[ServiceName, Memory], ...] = ()
+    counters: tuple[tuple[str, int], ...] = ()
+    """Last numbers given out, by prefix of the identifier."""
+    actions: tuple[Action, ...] = ()
+    routes: Routes | None = None
+    events: tuple[Event, ...] = ()

@@ -1,0 +1,127 @@
+"""Rented or owned machines: what may be rented, what we hold, and what a Provider says of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetctl.model.names import InstanceId, PoolName, ProviderName
+from fleetctl.model.services import Gpu, LocalMachine, Market
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A machine type rentable now, in a zone, on a Market, at a price with a date."""
+
+    provider: ProviderName
+    instance_type: str
+    gpu: Gpu
+    zone: str
+    market: Market
+    price_per_hour: float | None
+    """US dollars; None: unknown, never zero."""
+    price_source: str
+    price_as_of: float
+    """Unix seconds."""
+
+
+class InstancePhase(StrEnum):
+    INTENDED = "intended"
+    """Stored; whether the Provider has it is not yet known. Counted as billed."""
+    BOOTING = "booting"
+    """The Provider has it; its Node does not answer yet."""
+    READY = "ready"
+    """Its Node answered."""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+    """Confirmed by the Provider."""
+    LOST = "lost"
+    """Gone without our asking: absent from complete listings for the whole consistency window."""
+
+
+class Wanted(StrEnum):
+    """What we intend an Instance to be."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One rented (or owned) machine, as the store keeps it."""
+
+    id: InstanceId
+    pool: PoolName
+    offer: Offer
+    wanted: Wanted = Wanted.RUNNING
+    phase: InstancePhase = InstancePhase.INTENDED
+    phase_at: float
+    """Unix seconds at which `phase` began."""
+    created_at: float
+    booted_at: float | None = None
+    """First time its Node answered since it was last started."""
+    resumed_at: float | None = None
+    """Last time it was started again from stopped."""
+    address: str | None = None
+    """Where its node agent is reached, e.g. `unix:/run/…/agent.sock`."""
+    absent_since: float | None = None
+    """First complete listing that lacked it."""
+    failures: int = 0
+    """Attempts at launching or starting it that failed since it was last ready."""
+    failed_at: float | None = None
+    failure: str | None = None
+
+    @property
+    def billed(self) -> bool:
+        """Whether it may cost money now. Unknown counts as yes."""
+        return self.phase not in (InstancePhase.STOPPED, InstancePhase.TERMINATED, InstancePhase.LOST)
+
+    @property
+    def over(self) -> bool:
+        return self.phase in (InstancePhase.TERMINATED, InstancePhase.LOST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSpec:
+    """What a Provider needs to make an Instance. `id` is the idempotency token: the same id never makes two."""
+
+    id: InstanceId
+    fleet: str
+    pool: PoolName
+    offer: Offer
+    local: LocalMachine = LocalMachine()
+
+
+class Sighting(StrEnum):
+    """What a Provider says of an Instance."""
+
+    BOOTING = "booting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSeen:
+    """One line of a Provider's listing."""
+
+    id: InstanceId
+    pool: PoolName
+    state: Sighting
+    offer: Offer
+    created_at: float
+    address: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A complete listing of the fleet's Instances at one Provider. Incomplete listings are errors, never Listings."""
+
+    provider: ProviderName
+    at: float
+    """Unix seconds at which the listing was asked for."""
+    instances: tuple[InstanceSeen, ...]

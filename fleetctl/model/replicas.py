@@ -1,0 +1,71 @@
+"""Running copies of a Service, as the store keeps them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+
+
+class Role(StrEnum):
+    """What we intend a Replica to be."""
+
+    SERVING = "serving"
+    HOT = "hot"
+    """Standby: engine loaded, no requests routed to it."""
+    ASLEEP = "asleep"
+    """Standby: engine alive, weights off the GPU."""
+    DRAINING = "draining"
+    """No new requests; running ones end; then it is stopped."""
+
+
+class ReplicaPhase(StrEnum):
+    PENDING = "pending"
+    """Has no Slot yet."""
+    PREPARING = "preparing"
+    """Bound to a Slot; image and weights on their way."""
+    LOADING = "loading"
+    """Engine process started, not ready."""
+    READY = "ready"
+    ASLEEP = "asleep"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of a cold start: queued (for a Slot), boot, image, weights, engine, wake. Unix seconds."""
+
+    name: str
+    started_at: float
+    ended_at: float | None = None
+    bytes_total: int | None = None
+    detail: str = ""
+
+
+Origin = Literal["cold", "stopped", "warm", "asleep", "hot"]
+"""What a Replica was started from: a new Instance, or a Standby of that tier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One running copy of a Service."""
+
+    id: ReplicaId
+    service: ServiceName
+    revision: str
+    """Digest of what a Replica of the Service runs; a change of it means a Rollout."""
+    role: Role = Role.SERVING
+    phase: ReplicaPhase = ReplicaPhase.PENDING
+    instance: InstanceId | None = None
+    gpus: tuple[int, ...] = ()
+    """GPU indexes on its Instance."""
+    address: str | None = None
+    """`host:port` of the engine's HTTP server."""
+    origin: Origin = "cold"
+    created_at: float
+    """When it was decided (for a promoted Standby: when it was promoted)."""
+    bound_at: float | None = None
+    ready_at: float | None = None
+    drain_from: float | None = None
+    stages: tuple[Stage, ...] = ()
+    failure: str | None = None

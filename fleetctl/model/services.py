@@ -1,0 +1,206 @@
+"""What the user declares: Services and Pools, complete (every default filled in) and in base units."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from fleetctl.model.names import PoolName, ProviderName, ServiceName
+
+
+class Tier(StrEnum):
+    """How warm a Standby is, warmest first. Time to ready grows and price falls down the list."""
+
+    HOT = "hot"
+    """Engine loaded, idle."""
+    ASLEEP = "asleep"
+    """Engine process alive, weights off the GPU."""
+    WARM = "warm"
+    """Instance running, image and weights on disk, no engine."""
+    STOPPED = "stopped"
+    """Instance stopped, disk kept."""
+
+
+class Market(StrEnum):
+    ON_DEMAND = "on_demand"
+    SPOT = "spot"
+    RESERVED = "reserved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """`count` GPUs of one product, as in `L40S:2`. `name` is upper case; `ANY` matches every product."""
+
+    name: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.count}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatePolicy:
+    """At most `value` replicas (or per cent of the replicas) may be added or removed in any `period_s` seconds."""
+
+    kind: Literal["replicas", "percent"]
+    value: int
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behavior:
+    """One direction of scaling, shaped as the HorizontalPodAutoscaler's `behavior` (Kubernetes autoscaling/v2).
+
+    `select` takes the policy that allows the largest change (`max`), the smallest (`min`), or forbids the direction
+    (`disabled`). No policies: no rate limit.
+    """
+
+    stabilization_s: float = 0.0
+    policies: tuple[RatePolicy, ...] = ()
+    select: Literal["max", "min", "disabled"] = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How many Replicas a Service may have and how it moves between them. Durations in seconds, shares in [0, 1]."""
+
+    min: int = 0
+    max: int = 1
+    step: int = 1
+    """Replicas are added in multiples of this, and the Standby of a Pool is sized in it."""
+    preset: str = "auto"
+    """The YAML file in `policies/` that the values below came from, for people."""
+    policy: str = "target_concurrency"
+    """The rule in `decide/policies/`."""
+    replicas: int | None = None
+    """The count of the `fixed` policy."""
+    target: float = 0.7
+    """Share of `Service.concurrency` that a Replica is kept at."""
+    window_s: float = 60.0
+    """Concurrency is averaged over this; the policy acts on the average."""
+    panic_window_s: float = 6.0
+    panic_threshold: float = 2.0
+    """Panic (act on the short window, never scale down) when the short window wants this many times what is ready."""
+    tolerance: float = 0.1
+    """No change while load ÷ capacity is within 1 ± tolerance."""
+    scale_down_delay_s: float = 300.0
+    """Scale down only to the largest count wanted in this long."""
+    idle_s: float = 300.0
+    """To zero only after this long without any request queued or running."""
+    up: Behavior = Behavior()
+    down: Behavior = Behavior()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standby:
+    """Free capacity kept ready. `steps` counts scale steps; `slots`, when given, is an absolute number of Slots."""
+
+    tier: Tier = Tier.WARM
+    steps: int = 1
+    slots: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A floor (`min`) or ceiling (`max`) that holds for `duration_s` from each firing of `cron` in time zone `tz`."""
+
+    cron: str
+    tz: str = "UTC"
+    duration_s: float = 3600.0
+    min: int | None = None
+    max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    providers: tuple[ProviderName, ...] = ()
+    """Empty: every configured Provider."""
+    regions: tuple[str, ...] = ()
+    market: Market = Market.ON_DEMAND
+    max_price_per_hour: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """The promise: `percentile` per cent of requests see their first token within `ttft_s` seconds."""
+
+    ttft_s: float
+    percentile: float = 99.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineMetrics:
+    """Names of the load metrics of a `generic` engine, matched exactly. Several series of one name are added up."""
+
+    running: str
+    waiting: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A model served at a promise."""
+
+    name: ServiceName
+    engine: str
+    model: str
+    gpu: tuple[Gpu, ...]
+    """Alternatives, best first. Each Replica takes `count` GPUs of one of them."""
+    concurrency: int
+    """Requests one Replica serves at once; the engine's batch limit."""
+    image: str | None = None
+    """Container image; None runs the engine as a plain process."""
+    command: tuple[str, ...] = ()
+    """Replaces the engine's own command line. `{port}`, `{model}`, `{concurrency}` are filled in."""
+    args: tuple[str, ...] = ()
+    """Appended to the engine's command line."""
+    env: tuple[tuple[str, str], ...] = ()
+    metrics: EngineMetrics | None = None
+    readiness_path: str | None = None
+    slo: Slo | None = None
+    scaling: Scaling = field(default_factory=Scaling)
+    standby: Standby | None = None
+    """None: the Pool's own setting."""
+    schedule: tuple[Schedule, ...] = ()
+    placement: Placement = field(default_factory=Placement)
+    pool: PoolName | None = None
+    """None: the Service has a Pool of its own, of the same name."""
+    startup_timeout_s: float = 1800.0
+    """A Replica not ready this long after its engine was asked for has failed."""
+    drain_timeout_s: float = 600.0
+    """A draining Replica is stopped after this long, running requests or not."""
+    queue_timeout_s: float = 1800.0
+    """A request held in the queue this long is refused with 503."""
+
+    @property
+    def pool_name(self) -> PoolName:
+        return self.pool or PoolName(self.name)
+
+    @property
+    def target_concurrency(self) -> float:
+        """Requests per Replica that scaling aims at."""
+        return self.concurrency * self.scaling.target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalMachine:
+    """What an Instance of the local Provider pretends to be: the seconds that each stage of its cold start takes."""
+
+    boot_s: float = 0.0
+    image_s: float = 0.0
+    weights_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Interchangeable Instances that hold Slots for one or many Services."""
+
+    name: PoolName
+    gpu: tuple[Gpu, ...]
+    """Alternatives: the GPUs of one Instance, best first."""
+    placement: Placement = field(default_factory=Placement)
+    min: int = 0
+    max: int = 100
+    """Instances, billed ones counted."""
+    standby: Standby = field(default_factory=Standby)
+    price_per_hour: float | None = None
+    """Declared by the user for machines that no price list knows; US dollars per Instance."""
+    local: LocalMachine = field(default_factory=LocalMachine)

@@ -1,0 +1,82 @@
+"""All that a tick knows. `decide` is a function of this and nothing else; time is a field of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fleetctl.model.decisions import Memory, Outcome
+from fleetctl.model.instances import Instance, Listing, Offer
+from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
+from fleetctl.model.nodes import NodeStatus
+from fleetctl.model.replicas import Replica
+from fleetctl.model.services import Pool, Service
+from fleetctl.model.signals import QueueStats, Reading, Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A count set by hand with `scale`, until it expires."""
+
+    replicas: int
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What the user wants of one Service. `up=False`: drain it and give everything back."""
+
+    service: Service
+    revision: str
+    up: bool = True
+    override: Override | None = None
+    changed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to be the one controller, as the store keeps it."""
+
+    holder: str
+    fence: int
+    """Grows with every change of holder; writes that carry an older one are refused."""
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a controller starts from: everything that earlier ticks stored."""
+
+    instances: Mapping[InstanceId, Instance]
+    replicas: Mapping[ReplicaId, Replica]
+    memories: Mapping[ServiceName, Memory]
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    now: float
+    """Unix seconds."""
+    fleet: str
+    epoch: str
+    """Made with the store; part of every identifier, so that a new store never reuses one."""
+    fence: int
+    intents: tuple[Intent, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    """Declared ones; a Service that names no Pool has one made for it."""
+    instances: Mapping[InstanceId, Instance] = field(default_factory=dict)
+    replicas: Mapping[ReplicaId, Replica] = field(default_factory=dict)
+    memories: Mapping[ServiceName, Memory] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    listings: Mapping[ProviderName, Listing | Unknown] = field(default_factory=dict)
+    """The newest listing of each Provider. Its age counts."""
+    consistency_s: Mapping[ProviderName, float] = field(default_factory=dict)
+    """How long a Provider's listings may lack what exists, or show what is gone."""
+    offers: Mapping[PoolName, tuple[Offer, ...]] = field(default_factory=dict)
+    """Best first. A Pool that is absent: not known yet."""
+    nodes: Mapping[InstanceId, NodeStatus | Unknown] = field(default_factory=dict)
+    readings: Mapping[ReplicaId, Reading | Unknown] = field(default_factory=dict)
+    queues: Mapping[ServiceName, QueueStats] | Unknown | None = None
+    """None: the fleet has no gateway. Unknown: it has one and it did not answer."""
+    in_flight: frozenset[str] = frozenset()
+    """Keys of Actions begun and not ended."""
+    outcomes: tuple[Outcome, ...] = ()
+    """Actions ended since the tick before."""

@@ -1,0 +1,136 @@
+"""The whole outside boundary on one screen. Everything that touches the world is behind one of these."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from fleetctl.model.decisions import Decision, Event, Plan
+from fleetctl.model.instances import LaunchSpec, Listing, Offer
+from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
+from fleetctl.model.nodes import NodeDesired, NodeStatus
+from fleetctl.model.routes import Routes
+from fleetctl.model.services import Pool, Service
+from fleetctl.model.signals import QueueStats, Reading, Target, Unknown
+from fleetctl.model.snapshots import Intent, Lease, Override, State
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Unix seconds."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Provider(Protocol):
+    """A source of Instances. Every method may be repeated with the same arguments and does the same thing once.
+
+    Raises only `errors.ProviderError`s. A time-out or a lost answer is `OutcomeUnknown`; a later `list` settles it.
+    """
+
+    name: ProviderName
+    consistency_s: float
+    """How long `list` may lack what exists, or still show what is gone."""
+
+    async def offers(self, pool: Pool) -> Sequence[Offer]:
+        """What can be rented for this Pool, best first."""
+
+    async def launch(self, spec: LaunchSpec) -> None:
+        """Make the Instance named `spec.id`, or find it made already."""
+
+    async def list(self, fleet: str) -> Listing:
+        """Every Instance of the fleet. Complete, or an error."""
+
+    async def start(self, instance: InstanceId) -> None:
+        """Run a stopped Instance again. Raises `Gone` when there is none; never makes one."""
+
+    async def stop(self, instance: InstanceId) -> None:
+        """Stop it, keep its disk. A stopped one stays stopped."""
+
+    async def terminate(self, instance: InstanceId) -> None:
+        """Give it back for good. One that is gone already is no error."""
+
+    async def close(self) -> None: ...
+
+
+class NodeLink(Protocol):
+    """The way to node agents. `address` is the Instance's. Raises `errors.AgentFailure`."""
+
+    async def status(self, address: str) -> NodeStatus: ...
+
+    async def apply(self, address: str, desired: NodeDesired) -> None: ...
+
+    async def logs(self, address: str, replica: ReplicaId, tail_bytes: int) -> bytes: ...
+
+    async def close(self) -> None: ...
+
+
+class SignalSource(Protocol):
+    """Reads the load of many Replicas at once; one that cannot be read is Unknown, never zero."""
+
+    async def read(self, targets: Sequence[Target]) -> Mapping[ReplicaId, Reading | Unknown]: ...
+
+    async def close(self) -> None: ...
+
+
+class GatewayLink(Protocol):
+    """The way to the data plane. Raises `errors.AgentFailure` when it does not answer."""
+
+    async def route(self, routes: Routes) -> None:
+        """Replace the gateway's whole view of capacity."""
+
+    async def stats(self) -> Mapping[ServiceName, QueueStats]: ...
+
+    async def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """The fleet's memory. Each method is one transaction. Raises `errors.StoreFailure`.
+
+    Users' commands write intents at any time; everything else is written by the one holder of the Lease, and each
+    such write fails with `errors.LeaseLost` when `fence` is not the newest.
+    """
+
+    epoch: str
+    """Random, made with the store."""
+
+    # the user's side
+    def put_service(self, service: Service, *, revision: str, at: float) -> None:
+        """Declare (or change) a Service and want it up. Clears nothing but an earlier `down`."""
+
+    def put_pool(self, pool: Pool, *, at: float) -> None: ...
+    def set_up(self, service: ServiceName, up: bool, *, at: float) -> None:
+        """Raises `NotFound`."""
+
+    def set_override(self, service: ServiceName, override: Override | None, *, at: float) -> None:
+        """Raises `NotFound`."""
+
+    def intents(self) -> tuple[tuple[Intent, ...], tuple[Pool, ...]]: ...
+    def intents_version(self) -> int:
+        """Grows with every change by the user; cheap."""
+
+    # the controller's side
+    def acquire(self, holder: str, *, ttl_s: float, now: float) -> Lease | None:
+        """Take or renew the Lease. None: another holder has it. A new holder gets a larger fence."""
+
+    def release(self, holder: str) -> None: ...
+    def lease(self) -> Lease | None:
+        """Who holds it, expired or not."""
+
+    def load(self) -> State: ...
+    def commit(self, plan: Plan, *, fence: int, journal: bytes) -> None:
+        """Store everything a Plan changes, and the tick's journal entry, in one transaction."""
+
+    def forget_service(self, service: ServiceName, *, fence: int) -> None:
+        """Remove a Service that is down and has nothing left."""
+
+    # everyone's side
+    def events(self, *, since: float = 0.0, limit: int = 1000, subject: str | None = None) -> Sequence[Event]:
+        """Oldest first; the newest `limit` of them."""
+
+    def add_events(self, events: Iterable[Event]) -> None: ...
+    def decisions(self) -> Mapping[ServiceName, Decision]:
+        """The newest Decision of each Service."""
+
+    def journal(self, *, at: float) -> bytes | None:
+        """The journal entry of the last tick at or before `at`."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""How a Node runs engines: as plain processes, or in containers."""

@@ -1,0 +1,89 @@
+"""The connection to the Docker daemon of this machine, and its errors as ours."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetctl.errors import AgentFailure
+
+if TYPE_CHECKING:
+    import aiodocker
+
+_CALL_TIMEOUT_S = 30.0
+"""For one call that does not wait for an engine or a download: a daemon busy unpacking 20 GB answers in seconds."""
+
+_CONNECT_TIMEOUT_S = 2.0
+"""The daemon is on this machine: it is there at once or not at all."""
+
+_NO_CONNECTION = 900
+"""What aiodocker calls a daemon that it cannot connect to."""
+
+_SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"), Path.home() / ".docker/run/docker.sock")
+
+
+class DockerDaemon:
+    """Connects at first use; nothing of Docker is loaded before."""
+
+    def __init__(self) -> None:
+        self._client: aiodocker.Docker | None = None
+
+    def client(self) -> "aiodocker.Docker":
+        """Raises `AgentFailure` when this machine has no Docker daemon to speak to."""
+        if self._client is None:
+            try:
+                import aiodocker
+                import aiohttp
+            except ImportError:
+                raise AgentFailure(
+                    "containers need the aiodocker package, which is not installed on this node",
+                    hint="pip install 'fleetctl[docker]', or leave image: out to run the engine as a process",
+                ) from None
+            self._client = aiodocker.Docker(
+                url=_url(),
+                timeout=aiohttp.ClientTimeout(total=_CALL_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S),
+            )
+        return self._client
+
+    async def answers(self) -> bool:
+        """Whether a daemon is there and answers now."""
+        try:
+            with self.errors("the Docker daemon did not answer"):
+                await self.client().version()
+        except AgentFailure:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def errors(self, what: str) -> Iterator[None]:
+        """Turn whatever aiodocker raises into an `AgentFailure` that begins with `what`."""
+        import aiodocker
+        import aiohttp
+
+        try:
+            yield
+        except aiodocker.DockerError as error:
+            if error.status == _NO_CONNECTION:
+                raise AgentFailure(f"{what}: no Docker daemon answers at {_url()}", hint=_HINT) from error
+            raise AgentFailure(f"{what}: {error.message}") from error
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise AgentFailure(f"{what}: no Docker daemon answers at {_url()}: {error}", hint=_HINT) from error
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+
+_HINT = "start Docker on this node, set DOCKER_HOST, or leave image: out to run the engine as a process"
+
+
+def _url() -> str:
+    named = os.environ.get("DOCKER_HOST")
+    if named:
+        return named
+    for path in _SOCKETS:
+        if path.is_socket():
+            return f"unix://{path}"
+    raise AgentFailure(f"no Docker daemon: DOCKER_HOST is not set and {_SOCKETS[0]} is not there", hint=_HINT)

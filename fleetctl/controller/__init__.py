@@ -1,0 +1,1 @@
+"""The imperative shell: observe, decide, record, act; tick by tick, under the Lease."""

@@ -1,0 +1,19 @@
+"""What a gateway says of itself."""
+
+from dataclasses import dataclass
+
+from fleetctl.model.names import ServiceName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayHealth:
+    pid: int
+    version: str
+    listen: str
+    """The public `host:port`."""
+    started_at: float
+    """Unix seconds."""
+    fence: int
+    """The largest it has followed; 0: none yet."""
+    services: tuple[ServiceName, ...]
+    stopping: bool

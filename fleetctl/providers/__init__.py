@@ -1,0 +1,45 @@
+"""Sources of Instances: one file, one provider, loaded by its name; other packages add theirs by entry point."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from fleetctl.errors import UsageError
+from fleetctl.paths import Home
+from fleetctl.ports import Provider
+
+ENTRY_POINTS = "fleetctl.providers"
+"""An installed package names its own providers in this group; each names a `MakeProvider`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What every provider is made from."""
+
+    fleet: str
+    home: Home
+    options: tuple[tuple[str, str], ...] = ()
+    """The provider's own settings, as the configuration gives them."""
+
+
+MakeProvider = Callable[[Setup], Provider]
+"""Each provider's file has one of these, called `provider`."""
+
+
+def names() -> tuple[str, ...]:
+    """Every provider that can be loaded. Loads none."""
+    own = {module.name for module in pkgutil.iter_modules(__path__)}
+    return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINTS)}))
+
+
+def load(name: str) -> MakeProvider:
+    """The maker of the provider of that name. Raises `UsageError` when there is none."""
+    if any(module.name == name for module in pkgutil.iter_modules(__path__)):
+        make: MakeProvider = importlib.import_module(f"{__name__}.{name}").provider
+        return make
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        loaded: MakeProvider = point.load()
+        return loaded
+    raise UsageError(f"no provider is called {name!r}", hint=f"one of: {', '.join(names())}")

@@ -1,0 +1,156 @@
+"""What each field alone cannot tell: combinations that cannot work, within one document and between them."""
+
+from collections.abc import Iterator, Mapping
+
+from fleetctl.engines import command, engine
+from fleetctl.errors import UsageError
+from fleetctl.model.services import Gpu, Pool, Scaling, Service
+from fleetctl.spec.documents import FleetDoc, PoolDoc, ServiceDoc
+from fleetctl.spec.problems import Problem
+from fleetctl.spec.suggestions import did_you_mean, nearest
+from fleetctl.spec.units import duration_text
+from fleetctl.spec.validation import Source
+
+ANY = "ANY"
+"""The product name that matches every product (`model.services.Gpu`)."""
+PERIOD_MIN_S = 0.1
+"""A faster tick would only read the same metrics again: engines update theirs a few times a second."""
+PERIOD_MAX_S = 600.0
+"""A slower tick is a fleet that nobody controls."""
+
+
+def scaling_problems(
+    scaling: Scaling, source: Source, path: tuple[str, ...], *, needs_replicas: bool = True
+) -> Iterator[Problem]:
+    """What cannot work in a Service's scaling, or (min and max aside) in a preset's. `path` leads to it."""
+    if scaling.panic_window_s >= scaling.window_s:
+        panic, window = duration_text(scaling.panic_window_s), duration_text(scaling.window_s)
+        yield source.problem(
+            (*path, "panic_window"),
+            f"{panic} is not shorter than window {window}",
+            "write a panic_window shorter than the window; a tenth of it is usual",
+        )
+    if scaling.policy == "fixed":
+        if scaling.replicas is None and needs_replicas:
+            yield source.problem((*path, "policy"), "the policy fixed needs a count", "add replicas: 2")
+    elif scaling.replicas is not None:
+        yield source.problem(
+            (*path, "replicas"),
+            f"only the policy fixed takes a count, and this one is {scaling.policy}",
+            "add policy: fixed, or write min and max instead",
+        )
+
+
+def service_problems(service: Service, doc: ServiceDoc, source: Source) -> Iterator[Problem]:
+    """What cannot work in one Service."""
+    scaling = service.scaling
+    yield from scaling_problems(scaling, source, ("scaling",))
+    yield from _bounds(scaling, doc, source)
+    for index, schedule in enumerate(service.schedule):
+        if schedule.min is not None and schedule.min > scaling.max:
+            yield source.problem(
+                ("schedule", index, "min"),
+                f"{schedule.min} is more than scaling.max, which is {scaling.max}",
+                f"write scaling: {{max: {schedule.min}}}, or a lower min",
+            )
+        if schedule.max is not None and schedule.max < scaling.min:
+            yield source.problem(
+                ("schedule", index, "max"),
+                f"{schedule.max} is less than scaling.min, which is {scaling.min}",
+                f"write scaling: {{min: {schedule.max}}}, or a higher max",
+            )
+    kind = engine(service.engine)
+    try:
+        command(kind, service)
+    except UsageError as error:
+        message = error.message.removeprefix(f"service {service.name}: ")
+        yield source.problem(("engine",), message, error.hint)
+    if service.metrics is None and not kind.loads:
+        yield source.problem(
+            ("engine",), f"the load metrics of {kind.name} are not known", "add metrics: {running: …, waiting: …}"
+        )
+    elif service.metrics is not None and kind.loads:
+        yield source.problem(
+            ("metrics",), f"the load metrics of {kind.name} are known", "remove metrics, or write engine: generic"
+        )
+
+
+def _bounds(scaling: Scaling, doc: ServiceDoc, source: Source) -> Iterator[Problem]:
+    has_max = doc.scaling is not None and doc.scaling.max is not None
+    most = f"max {scaling.max}" if has_max else f"max, which is {scaling.max} where it is not written"
+    if scaling.min > scaling.max:
+        yield source.problem(
+            ("scaling", "min"),
+            f"{scaling.min} is more than {most}",
+            f"write max: {scaling.min} or more in scaling",
+        )
+    if scaling.step > scaling.max:
+        yield source.problem(
+            ("scaling", "step"),
+            f"{scaling.step} is more than {most}",
+            f"write max: {scaling.step} or more in scaling, or a smaller step",
+        )
+    if scaling.policy == "fixed" and scaling.replicas is not None:
+        if scaling.replicas > scaling.max:
+            yield source.problem(
+                ("scaling", "replicas"),
+                f"{scaling.replicas} is more than {most}",
+                "remove max: a fixed count needs none",
+            )
+        elif scaling.replicas < scaling.min <= scaling.max:
+            yield source.problem(
+                ("scaling", "replicas"),
+                f"{scaling.replicas} is less than min {scaling.min}",
+                "remove min: a fixed count needs none",
+            )
+
+
+def pool_problems(pool: Pool, doc: PoolDoc, source: Source) -> Iterator[Problem]:
+    """What cannot work in one Pool."""
+    if pool.min > pool.max:
+        yield source.problem(("min",), f"{pool.min} is more than max {pool.max}", f"write max: {pool.min} or more")
+    if doc.provider is not None and doc.placement is not None and doc.placement.providers is not None:
+        yield source.problem(("provider",), "cannot be given with placement.providers", "keep one of the two")
+
+
+def fleet_problems(doc: FleetDoc, source: Source) -> Iterator[Problem]:
+    """What cannot work in the fleet's settings."""
+    if doc.period is not None and not PERIOD_MIN_S <= doc.period <= PERIOD_MAX_S:
+        least, most = duration_text(PERIOD_MIN_S), duration_text(PERIOD_MAX_S)
+        yield source.problem(
+            ("period",), f"{duration_text(doc.period)} is not from {least} to {most}", "write period: 2s"
+        )
+
+
+def sharing_problems(
+    service: Service, doc: ServiceDoc, source: Source, pools: Mapping[str, Pool], declared: frozenset[str]
+) -> Iterator[Problem]:
+    """What cannot work between a Service and its Pool. `declared` names also the Pools that are wrong themselves."""
+    if service.pool is not None and service.pool not in declared:
+        near = nearest(service.pool, declared)
+        yield source.problem(
+            ("pool",),
+            f"there is no pool {service.pool!r}{did_you_mean(service.pool, declared)}",
+            f"write {near}" if near else f"declare it (kind: pool, name: {service.pool}), or remove the line",
+        )
+    if service.pool_name not in declared:
+        return
+    if doc.placement is not None:
+        yield source.problem(
+            ("placement",),
+            f"the machines are those of pool/{service.pool_name}, so placement here would do nothing",
+            f"write it in pool/{service.pool_name}",
+        )
+    pool = pools.get(service.pool_name)
+    if pool is not None and not any(_holds(machine, slot) for machine in pool.gpu for slot in service.gpu):
+        wanted = " or ".join(map(str, service.gpu))
+        held = " or ".join(map(str, pool.gpu))
+        yield source.problem(
+            ("gpu",),
+            f"a replica takes {wanted}, and a machine of pool/{pool.name} has {held}",
+            f"write gpu: {service.gpu[0]} in pool/{pool.name}, or name another pool",
+        )
+
+
+def _holds(machine: Gpu, slot: Gpu) -> bool:
+    return machine.count >= slot.count and (machine.name == slot.name or ANY in (machine.name, slot.name))

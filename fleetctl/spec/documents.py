@@ -1,0 +1,361 @@
+"""The documents a user writes, field by field: what each means and what it may be.
+
+Only what is written is set; every default is the model's own. The descriptions here are the ones that the JSON Schema,
+and with it the user's editor, shows.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from fleetctl.spec.fields import (
+    CONCURRENCY_MAX,
+    ENV_MAX,
+    LIST_MAX,
+    PERCENT_MAX,
+    REPLICAS_MAX,
+    STEPS_MAX,
+    THRESHOLD_MAX,
+    Also,
+    Count,
+    Cron,
+    Duration,
+    Engine,
+    EnvName,
+    Gpus,
+    Listen,
+    Market,
+    Metric,
+    Name,
+    Path,
+    Policy,
+    PositiveCount,
+    PositiveDuration,
+    PositivePrice,
+    Preset,
+    Price,
+    Store,
+    Target,
+    Text,
+    TimeZone,
+    Tolerance,
+    Word,
+    Words,
+    problem,
+)
+
+
+class Document(BaseModel):
+    """Strict: a field that is not named here is refused, and no value is turned into another kind."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class SloDoc(Document):
+    """The promise."""
+
+    ttft: PositiveDuration = Field(description="Time to the first token, queueing included, that the promise allows.")
+    percentile: Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)] | None = Field(
+        default=None, description="Per cent of requests that the promise holds for."
+    )
+
+
+class MetricsDoc(Document):
+    """Where a generic engine shows its load, in the Prometheus text that it serves at /metrics."""
+
+    running: Metric = Field(description="Name of the metric that counts the requests being served now.")
+    waiting: Metric | None = Field(
+        default=None, description="Name of the metric that counts the requests queued inside the engine."
+    )
+
+
+class RateDoc(Document):
+    """One limit on the rate of change: at most so many replicas, or per cent of them, in any such period."""
+
+    replicas: PositiveCount | None = Field(
+        default=None, description="Replicas that may be added or removed in any `period`."
+    )
+    percent: Annotated[int, Field(ge=1, le=PERCENT_MAX)] | None = Field(
+        default=None,
+        description="Per cent of the replicas that may be added or removed in any `period`; a plain number.",
+    )
+    period: PositiveDuration = Field(description="The length of time that the limit counts over.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.replicas is None) == (self.percent is None):
+            raise problem("needs one of replicas and percent", "write {replicas: 4, period: 15s} or percent instead")
+        return self
+
+
+class DirectionDoc(Document):
+    """How fast replicas may change in one direction, as in a HorizontalPodAutoscaler's behavior."""
+
+    stabilization: Duration | None = Field(
+        default=None, description="Move only as far as was wanted throughout this long: the most careful wish wins."
+    )
+    policies: Annotated[list[RateDoc], Field(max_length=LIST_MAX)] | None = Field(
+        default=None, description="Limits on the rate of change; none: no limit."
+    )
+    select: Literal["max", "min", "disabled"] | None = Field(
+        default=None,
+        description="Which of the limits counts: the one that allows most (max), least (min), or never move this way.",
+    )
+
+
+class BehaviorDoc(Document):
+    """Rates of change, up and down."""
+
+    up: DirectionDoc | None = Field(default=None, description="Adding replicas.")
+    down: DirectionDoc | None = Field(default=None, description="Removing replicas.")
+
+
+class TuningDoc(Document):
+    """What a preset may set and a service may set over it."""
+
+    step: PositiveCount | None = Field(
+        default=None, description="Replicas are added and removed in multiples of this; standby is counted in it."
+    )
+    replicas: Count | None = Field(default=None, description="The count of the policy `fixed`; only with it.")
+    target: Target | None = Field(
+        default=None, description="Share of `concurrency` that a replica is kept at; the rest is room for bursts."
+    )
+    window: PositiveDuration | None = Field(
+        default=None, description="Load is averaged over this; the policy acts on the average."
+    )
+    panic_window: Duration | None = Field(
+        default=None, description="The short window that finds bursts; shorter than `window`."
+    )
+    panic_threshold: Annotated[float, Field(ge=1, le=THRESHOLD_MAX, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="Panic when the short window wants this many times what is ready: act on it, never scale down. "
+        f"{THRESHOLD_MAX:g}: never panic.",
+    )
+    tolerance: Tolerance | None = Field(
+        default=None, description="No change while load differs by less than this share from what the replicas carry."
+    )
+    scale_down_delay: Duration | None = Field(
+        default=None, description="Scale down only to the largest count that was wanted in this long."
+    )
+    idle: Duration | None = Field(
+        default=None, description="Go to zero only after this long without any request; needs `min: 0`."
+    )
+    behavior: BehaviorDoc | None = Field(
+        default=None, description="Rates of change, up and down, as in a HorizontalPodAutoscaler."
+    )
+
+
+class ScalingDoc(TuningDoc):
+    """How many replicas, and how their number moves. The preset's values first, then those written here."""
+
+    min: Count | None = Field(
+        default=None, description="Replicas never fewer than this; 0 lets the service go to zero."
+    )
+    max: PositiveCount | None = Field(
+        default=None,
+        description="Replicas never more than this. With the policy `fixed` it need not be written.",
+    )
+    policy: Preset | None = Field(
+        default=None,
+        description="A preset: the name of one that comes with fleetctl, or the path of a YAML file of your own.",
+    )
+
+
+class StandbyDoc(Document):
+    """Free capacity kept ready, so that the next replica need not wait for a machine."""
+
+    steps: Annotated[int, Field(ge=0, le=STEPS_MAX)] | None = Field(
+        default=None, description="How much, in scale steps (`scaling.step` replicas each)."
+    )
+    slots: Annotated[int, Field(ge=0, le=REPLICAS_MAX)] | None = Field(
+        default=None, description="How much, as a number of replicas that can start at once; instead of `steps`."
+    )
+    tier: Literal["hot", "asleep", "warm", "stopped"] | None = Field(
+        default=None,
+        description="How ready: hot (engine loaded), asleep (engine running, weights off the GPU), warm (machine "
+        "running, image and weights on disk), stopped (machine stopped, disk kept).",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.steps is not None and self.slots is not None:
+            raise problem("steps and slots cannot both be given", "keep one of the two")
+        return self
+
+
+def _none(value: object) -> object:
+    return {"steps": 0} if (value == 0 and not isinstance(value, bool)) or value == "none" else value
+
+
+Standby = Annotated[StandbyDoc, BeforeValidator(_none), Also({"enum": [0, "none"]})]
+
+
+class ScheduleDoc(Document):
+    """A floor or a ceiling that holds at certain times."""
+
+    cron: Cron = Field(description="When it begins: minute, hour, day of month, month, weekday.")
+    tz: TimeZone | None = Field(default=None, description="The time zone that `cron` is in, such as Europe/Berlin.")
+    duration: PositiveDuration = Field(alias="for", description="How long it holds from each beginning.")
+    min: Count | None = Field(default=None, description="Never fewer replicas than this meanwhile.")
+    max: Count | None = Field(default=None, description="Never more replicas than this meanwhile.")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.min is None and self.max is None:
+            raise problem("sets neither min nor max", "add min (a floor) or max (a ceiling)")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise problem(f"min {self.min} is more than max {self.max}", "write a min that is at most max")
+        return self
+
+
+class PlacementDoc(Document):
+    """Where machines may be rented."""
+
+    providers: Annotated[list[Name], Field(min_length=1, max_length=LIST_MAX)] | None = Field(
+        default=None, description="Providers to rent from; not written: every one that is set up."
+    )
+    regions: Annotated[list[Word], Field(min_length=1, max_length=LIST_MAX)] | None = Field(
+        default=None, description="Regions to rent in; not written: every one."
+    )
+    market: Market | None = Field(
+        default=None, description="on_demand, or spot: cheaper, and taken away at short notice."
+    )
+    max_price_per_hour: PositivePrice | None = Field(
+        default=None, description="US dollars per hour of one machine; dearer offers are not taken."
+    )
+
+
+class ServiceDoc(Document):
+    """A model served at a promise."""
+
+    kind: Literal["service"] = Field(description="What this document declares.")
+    name: Name = Field(description="The service's name.")
+    engine: Engine = Field(
+        description="The inference server; `rehearsal` plays one on any machine, `generic` is any other."
+    )
+    model: Word = Field(description="The weights, such as hf://organisation/name@revision; pin the revision.")
+    gpu: Gpus = Field(
+        description="GPUs of one replica as name:count; a list is a set of alternatives, best first; any:1 takes any."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=CONCURRENCY_MAX)] | None = Field(
+        default=None,
+        description="Requests that one replica serves at once: the engine's batch limit. Default: the engine's.",
+    )
+    image: Word | None = Field(
+        default=None,
+        description="Container image; best pinned by digest. Not written: the engine runs as a plain process.",
+    )
+    command: Annotated[Words, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Replaces the engine's command line; a text or a list of words. {port}, {model} and {concurrency} "
+        "are filled in.",
+    )
+    args: Words | None = Field(default=None, description="Words put behind the command line; a text or a list.")
+    env: Annotated[dict[EnvName, Text], Field(max_length=ENV_MAX)] | None = Field(
+        default=None,
+        description="Environment variables of the engine. Secrets do not belong here: the file and the fleet's store "
+        "keep what is written.",
+    )
+    metrics: MetricsDoc | None = Field(
+        default=None, description="Names of the load metrics; of the engine `generic` only, and needed there."
+    )
+    readiness_path: Path | None = Field(
+        default=None, description="Path that answers 200 once requests can be served. Default: the engine's."
+    )
+    slo: SloDoc | None = Field(default=None, description="The promise that reports are measured against.")
+    scaling: ScalingDoc | None = Field(default=None, description="How many replicas, and how their number moves.")
+    standby: Standby | None = Field(
+        default=None, description="Free capacity kept ready; 0 or none: nothing. Not written: the pool's own setting."
+    )
+    schedule: Annotated[list[ScheduleDoc], Field(max_length=LIST_MAX)] | None = Field(
+        default=None, description="Floors and ceilings that hold at certain times."
+    )
+    placement: PlacementDoc | None = Field(
+        default=None, description="Where machines may be rented. A service that names a pool has the pool's."
+    )
+    pool: Name | None = Field(
+        default=None,
+        description="A declared pool to run in. Not written: the service has one of its own, of the same name.",
+    )
+    startup_timeout: PositiveDuration | None = Field(
+        default=None, description="A replica that is not ready this long after its engine was asked for has failed."
+    )
+    drain_timeout: Duration | None = Field(
+        default=None, description="A draining replica is stopped after this long, with or without running requests."
+    )
+    queue_timeout: PositiveDuration | None = Field(
+        default=None, description="A request that waited this long in the queue is refused with 503."
+    )
+
+
+class LocalDoc(Document):
+    """What a machine of the provider `local` pretends to be."""
+
+    boot: Duration | None = Field(default=None, description="Time from launch to an answering machine.")
+    image: Duration | None = Field(default=None, description="Time to pull the container image.")
+    weights: Duration | None = Field(default=None, description="Time to download the weights.")
+
+
+class PoolDoc(Document):
+    """Interchangeable machines for one or many services."""
+
+    kind: Literal["pool"] = Field(description="What this document declares.")
+    name: Name = Field(description="The pool's name; that of a service makes it this service's own.")
+    gpu: Gpus = Field(description="GPUs of one machine as name:count; a list is a set of alternatives, best first.")
+    provider: Name | None = Field(
+        default=None, description="The one provider to rent from; short for placement.providers."
+    )
+    placement: PlacementDoc | None = Field(default=None, description="Where machines may be rented.")
+    min: Count | None = Field(default=None, description="Machines never fewer than this.")
+    max: PositiveCount | None = Field(default=None, description="Machines never more than this.")
+    standby: Standby | None = Field(
+        default=None, description="Free capacity kept ready for all services of the pool; 0 or none: nothing."
+    )
+    price_per_hour: Price | None = Field(
+        default=None,
+        description="US dollars per hour of one machine, for machines that no price list knows; 0 if it is owned.",
+    )
+    local: LocalDoc | None = Field(
+        default=None,
+        description="How long each stage of a cold start takes with the provider `local`; others ignore it.",
+    )
+
+
+class GatewayDoc(Document):
+    """Where requests come in."""
+
+    listen: Listen | None = Field(
+        default=None, description="host:port to listen at; 0.0.0.0:8080 lets other machines in."
+    )
+
+
+class FleetDoc(Document):
+    """What holds for the whole fleet; at most one document."""
+
+    kind: Literal["fleet"] = Field(description="What this document declares.")
+    name: Name | None = Field(default=None, description="The fleet's name; machines are tagged with it.")
+    gateway: GatewayDoc | None = Field(default=None, description="Where requests come in.")
+    period: PositiveDuration | None = Field(default=None, description="How often the controller looks and decides.")
+    store: Store | None = Field(
+        default=None,
+        description="Where the fleet's memory is kept: a file beside this one, or postgresql://user@host/database "
+        "without a password. Not written: fleet.db in fleetctl's home.",
+    )
+    max_cost_per_hour: PositivePrice | None = Field(
+        default=None, description="US dollars per hour that the whole fleet may cost; nothing is launched above it."
+    )
+
+
+class PresetDoc(TuningDoc):
+    """A policy with parameters, for `scaling.policy` to name; min and max belong to the service."""
+
+    policy: Policy = Field(description="The rule that turns load into a wanted count.")
+    why: Annotated[Text, Field(min_length=1)] = Field(description="One line: for whom it is, and where it comes from.")
+
+
+DOCUMENTS: dict[str, type[Document]] = {
+    "service": ServiceDoc,
+    "pool": PoolDoc,
+    "fleet": FleetDoc,
+}
+"""By `kind`."""

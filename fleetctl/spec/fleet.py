@@ -1,0 +1,45 @@
+"""What the files say, complete: the fleet's own settings, its Services and its Pools."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fleetctl.model.services import Pool, Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetConfig:
+    """What holds for the whole fleet, from `kind: fleet`."""
+
+    name: str = "default"
+    """Machines are tagged with it."""
+    gateway_listen: str = "127.0.0.1:8080"
+    """host:port."""
+    period_s: float = 2.0
+    """Between two ticks; Knative's tick."""
+    store_url: str | None = None
+    """An absolute path or a postgresql:// address; None: `fleet.db` in fleetctl's home."""
+    max_cost_per_hour: float | None = None
+    """US dollars; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where something was declared."""
+
+    file: str
+    """As given by the user, or found in the folder that the user gave."""
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """All that the files declare, in the order of the files."""
+
+    config: FleetConfig = FleetConfig()
+    services: tuple[Service, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """By subject: `service/chat`, `pool/gpus`, `fleet`."""

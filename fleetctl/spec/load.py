@@ -1,0 +1,159 @@
+"""Files in, model out: everything they declare, complete; or everything that is wrong with them, at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fleetctl.errors import NotFound
+from fleetctl.model.services import Pool, Scaling, Service
+from fleetctl.spec import nouns
+from fleetctl.spec.checks import fleet_problems, pool_problems, service_problems, sharing_problems
+from fleetctl.spec.documents import DOCUMENTS, FleetDoc, PoolDoc, ServiceDoc
+from fleetctl.spec.files import read, yaml_files
+from fleetctl.spec.fleet import Fleet, FleetConfig, Place
+from fleetctl.spec.presets import preset
+from fleetctl.spec.problems import FilesError, Problem
+from fleetctl.spec.suggestions import nearest
+from fleetctl.spec.trees import Entry, Mapping, Node, Scalar
+from fleetctl.spec.units import shown, sort_of
+from fleetctl.spec.validation import Source, validated
+
+
+def load(paths: Sequence[Path] = ()) -> Fleet:
+    """What the files declare. A folder means its YAML files, sorted; none given, the folder `fleet`.
+
+    Raises `NotFound` for a file or folder that is not there, and `FilesError` with every problem of every file.
+    """
+    reading = _Reading()
+    for file in yaml_files(paths):
+        nodes, problems = read(file)
+        reading.problems.extend(problems)
+        for node in nodes:
+            reading.take(file, node)
+    reading.join()
+    if reading.problems:
+        raise FilesError(reading.problems)
+    return Fleet(
+        config=reading.config,
+        services=tuple(found.service for found in reading.services),
+        pools=tuple(reading.pools.values()),
+        places=reading.places,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A Service that is right by itself, and where it stands."""
+
+    service: Service
+    doc: ServiceDoc
+    source: Source
+
+
+class _Reading:
+    """What has been read so far."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.places: dict[str, Place] = {}
+        self.config = FleetConfig()
+        self.services: list[_Found] = []
+        self.pools: dict[str, Pool] = {}
+        self._presets: dict[Path | str, Scaling | None] = {}
+        """By file; None: it is wrong, and that has been said."""
+
+    def take(self, file: Path, node: Node) -> None:
+        """Read one document."""
+        source = self._source(file, node)
+        if source is None:
+            return
+        kind = DOCUMENTS[source.subject.partition("/")[0]]
+        doc, problems = validated(kind, source)
+        self.problems.extend(problems)
+        if not self._is_first(source):
+            return
+        match doc:
+            case ServiceDoc():
+                scaling = self._scaling(doc, source, file.parent)
+                if scaling is not None:
+                    service = nouns.service(doc, scaling)
+                    self.problems.extend(service_problems(service, doc, source))
+                    self.services.append(_Found(service=service, doc=doc, source=source))
+            case PoolDoc():
+                self.pools[doc.name] = nouns.pool(doc)
+                self.problems.extend(pool_problems(self.pools[doc.name], doc, source))
+            case FleetDoc():
+                self.config = nouns.config(doc, file.parent)
+                self.problems.extend(fleet_problems(doc, source))
+            case _:
+                pass  # it is wrong, and that has been said
+
+    def join(self) -> None:
+        """Look at what the documents say of each other."""
+        declared = frozenset(subject.removeprefix("pool/") for subject in self.places if subject.startswith("pool/"))
+        for found in self.services:
+            self.problems.extend(sharing_problems(found.service, found.doc, found.source, self.pools, declared))
+
+    def _source(self, file: Path, node: Node) -> Source | None:
+        """Where and what the document is; None once it is said why that cannot be told."""
+        bare = Source(file=str(file), line=node.line, subject="", node=node)
+        if not isinstance(node, Mapping):
+            given = sort_of(node.value) if isinstance(node, Scalar) else "a list"
+            self.problems.append(
+                bare.problem((), f"a document must be a mapping, not {given}", "begin it with kind: service")
+            )
+            return None
+        kind = node.get("kind")
+        value = kind.node.value if kind is not None and isinstance(kind.node, Scalar) else None
+        if kind is None:
+            self.problems.append(bare.problem((), "kind is missing", "begin the document with kind: service"))
+            return None
+        if not isinstance(value, str) or value not in DOCUMENTS:
+            text = shown(value) if isinstance(value, str | int | float) else "this"
+            better = nearest(value, DOCUMENTS) if isinstance(value, str) else None
+            self.problems.append(
+                bare.problem(
+                    ("kind",),
+                    f"{text} is no kind" + (f"; did you mean {better!r}?" if better else ""),
+                    f"write kind: {better}" if better else f"write one of: {', '.join(DOCUMENTS)}",
+                )
+            )
+            return None
+        match node.get("name"):
+            case Entry(node=Scalar(value=str(name))) if name and value != "fleet":
+                return replace(bare, subject=f"{value}/{name}")
+            case _:
+                return replace(bare, subject=value)
+
+    def _is_first(self, source: Source) -> bool:
+        """Whether nothing of this kind and name was declared before."""
+        first = self.places.get(source.subject)
+        if source.subject in ("service", "pool"):  # without a name, which has been said
+            return True
+        if first is None:
+            self.places[source.subject] = Place(file=source.file, line=source.line)
+            return True
+        self.problems.append(
+            source.problem(
+                () if source.subject == "fleet" else ("name",),
+                f"{source.subject} is declared twice, first at {first}",
+                "keep one fleet document" if source.subject == "fleet" else "rename or remove one of the two",
+            )
+        )
+        return False
+
+    def _scaling(self, doc: ServiceDoc, source: Source, folder: Path) -> Scaling | None:
+        """The preset that the Service names. Each is read once; what is wrong with it is said once."""
+        name = doc.scaling.policy if doc.scaling is not None and doc.scaling.policy is not None else Scaling().preset
+        key: Path | str = folder / name if "/" in name or "." in name else name
+        if key not in self._presets:
+            try:
+                self._presets[key] = preset(name, folder=folder).scaling
+            except NotFound as error:
+                fix = error.hint
+                self.problems.append(source.problem(("scaling", "policy"), error.message, fix))
+                return None  # said again at every Service that names it: each is a place to mend
+            except FilesError as error:
+                self.problems.extend(error.problems)
+                self._presets[key] = None
+        return self._presets[key]

@@ -1,0 +1,168 @@
+"""From documents to the model: what is written goes over the model's defaults, engines' defaults and presets."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fleetctl.engines import engine
+from fleetctl.model.names import PoolName, ProviderName, ServiceName
+from fleetctl.model.services import (
+    Behavior,
+    EngineMetrics,
+    LocalMachine,
+    Market,
+    Placement,
+    Pool,
+    RatePolicy,
+    Scaling,
+    Schedule,
+    Service,
+    Slo,
+    Standby,
+    Tier,
+)
+from fleetctl.spec.documents import (
+    DirectionDoc,
+    Document,
+    FleetDoc,
+    LocalDoc,
+    PlacementDoc,
+    PoolDoc,
+    RateDoc,
+    ScalingDoc,
+    ScheduleDoc,
+    ServiceDoc,
+    StandbyDoc,
+    TuningDoc,
+)
+from fleetctl.spec.fleet import FleetConfig
+
+
+def service(doc: ServiceDoc, preset: Scaling) -> Service:
+    """The Service, complete. `preset` is the scaling that `doc.scaling` stands over."""
+    made = Service(
+        name=ServiceName(doc.name),
+        engine=doc.engine,
+        model=doc.model,
+        gpu=tuple(doc.gpu),
+        concurrency=engine(doc.engine).concurrency if doc.concurrency is None else doc.concurrency,
+        image=doc.image,
+        command=tuple(doc.command or ()),
+        args=tuple(doc.args or ()),
+        env=tuple((doc.env or {}).items()),
+        metrics=EngineMetrics(running=doc.metrics.running, waiting=doc.metrics.waiting) if doc.metrics else None,
+        slo=replace(Slo(ttft_s=doc.slo.ttft), **_given(doc.slo, percentile="percentile")) if doc.slo else None,
+        scaling=scaling(doc.scaling, preset),
+        standby=standby(doc.standby) if doc.standby else None,
+        schedule=tuple(_schedule(entry) for entry in doc.schedule or ()),
+        placement=placement(doc.placement),
+        pool=PoolName(doc.pool) if doc.pool else None,
+    )
+    return replace(
+        made,
+        **_given(
+            doc,
+            readiness_path="readiness_path",
+            startup_timeout="startup_timeout_s",
+            drain_timeout="drain_timeout_s",
+            queue_timeout="queue_timeout_s",
+        ),
+    )
+
+
+def scaling(doc: ScalingDoc | None, preset: Scaling) -> Scaling:
+    """The preset with the Service's own values over it. A fixed count is its own maximum where none is written."""
+    made = preset if doc is None else replace(tuned(doc, preset), **_given(doc, min="min", max="max"))
+    if (doc is None or doc.max is None) and made.policy == "fixed" and made.replicas:
+        made = replace(made, max=made.replicas)
+    return made
+
+
+def tuned(doc: TuningDoc, base: Scaling) -> Scaling:
+    """`base` with the values of `doc` over it."""
+    made = replace(
+        base,
+        **_given(
+            doc,
+            step="step",
+            replicas="replicas",
+            target="target",
+            window="window_s",
+            panic_window="panic_window_s",
+            panic_threshold="panic_threshold",
+            tolerance="tolerance",
+            scale_down_delay="scale_down_delay_s",
+            idle="idle_s",
+        ),
+    )
+    if doc.behavior is None:
+        return made
+    return replace(made, up=_direction(doc.behavior.up, base.up), down=_direction(doc.behavior.down, base.down))
+
+
+def _direction(doc: DirectionDoc | None, base: Behavior) -> Behavior:
+    if doc is None:
+        return base
+    made = replace(base, **_given(doc, stabilization="stabilization_s", select="select"))
+    return made if doc.policies is None else replace(made, policies=tuple(_rate(rate) for rate in doc.policies))
+
+
+def _rate(doc: RateDoc) -> RatePolicy:
+    if doc.percent is not None:
+        return RatePolicy(kind="percent", value=doc.percent, period_s=doc.period)
+    assert doc.replicas is not None, "RateDoc holds one of the two"
+    return RatePolicy(kind="replicas", value=doc.replicas, period_s=doc.period)
+
+
+def standby(doc: StandbyDoc) -> Standby:
+    made = replace(Standby(), **_given(doc, steps="steps", slots="slots"))
+    return made if doc.tier is None else replace(made, tier=Tier(doc.tier))
+
+
+def _schedule(doc: ScheduleDoc) -> Schedule:
+    return replace(Schedule(cron=doc.cron, duration_s=doc.duration), **_given(doc, tz="tz", min="min", max="max"))
+
+
+def placement(doc: PlacementDoc | None) -> Placement:
+    if doc is None:
+        return Placement()
+    made = replace(
+        Placement(
+            providers=tuple(ProviderName(name) for name in doc.providers or ()), regions=tuple(doc.regions or ())
+        ),
+        **_given(doc, max_price_per_hour="max_price_per_hour"),
+    )
+    return made if doc.market is None else replace(made, market=Market(doc.market))
+
+
+def pool(doc: PoolDoc) -> Pool:
+    """The Pool, complete."""
+    where = placement(doc.placement)
+    if doc.provider is not None:
+        where = replace(where, providers=(ProviderName(doc.provider),))
+    made = replace(
+        Pool(name=PoolName(doc.name), gpu=tuple(doc.gpu), placement=where, local=_local(doc.local)),
+        **_given(doc, min="min", max="max", price_per_hour="price_per_hour"),
+    )
+    return made if doc.standby is None else replace(made, standby=standby(doc.standby))
+
+
+def _local(doc: LocalDoc | None) -> LocalMachine:
+    return replace(LocalMachine(), **_given(doc, boot="boot_s", image="image_s", weights="weights_s"))
+
+
+def config(doc: FleetDoc, folder: Path) -> FleetConfig:
+    """The fleet's settings; a store's path is taken from the folder of the file that names it."""
+    made = replace(FleetConfig(), **_given(doc, name="name", period="period_s", max_cost_per_hour="max_cost_per_hour"))
+    if doc.gateway is not None:
+        made = replace(made, **_given(doc.gateway, listen="gateway_listen"))
+    if doc.store is not None:
+        is_url = "://" in doc.store
+        made = replace(made, store_url=doc.store if is_url else str((folder / Path(doc.store).expanduser()).resolve()))
+    return made
+
+
+def _given(doc: Document | None, **fields: str) -> dict[str, Any]:
+    """The values of those fields that are written, by the name that the model gives them."""
+    values = ((target, getattr(doc, field, None)) for field, target in fields.items())
+    return {target: value for target, value in values if value is not None}

@@ -1,0 +1,63 @@
+"""How much of the past the store keeps, and how it forgets the rest a little at a time."""
+
+from dataclasses import dataclass
+
+from fleetctl.store.database import Transaction
+
+PRUNE_EVERY_COMMITS = 64
+"""Pruning is looked at once in so many ticks, beginning with a process's first: its cost per tick is then nothing."""
+JOURNAL_PRUNE_ROWS_MAX = 256
+"""Four times what is written between two prunings, so that a backlog melts, and no tick waits long for it."""
+EVENTS_PRUNE_ROWS_MAX = 4096
+"""The same for events, which are small: 64 events a tick are kept up with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Bounds of what is kept; what lies beyond any one of them may be forgotten."""
+
+    journal_age_s: float = 7 * 86_400.0
+    """A week: an incident is looked into in the days that follow it."""
+    journal_rows: int = 200_000
+    """Two days of ticks of one second."""
+    journal_bytes: int = 1 << 30
+    """Compressed, to within one entry. Any disk has room for a GiB; a large fleet's week would fill a small one."""
+    events: int = 100_000
+    """More than a person reads, few enough that every list of them is quick."""
+    over_instances_age_s: float = 86_400.0
+    """Longer than any Provider still lists what it has terminated, so that none is taken for an Orphan."""
+
+
+def prune(transaction: Transaction, keep: Retention, *, now: float) -> None:
+    """Forget a bounded part of what lies beyond `keep`."""
+    transaction.run("DELETE FROM instances WHERE over_at < ?", (now - keep.over_instances_age_s,))
+    _prune_events(transaction, keep)
+    _prune_journal(transaction, keep, now=now)
+
+
+def _prune_events(transaction: Transaction, keep: Retention) -> None:
+    ((oldest, newest),) = transaction.rows("SELECT (SELECT MIN(id) FROM events), (SELECT MAX(id) FROM events)")
+    if newest is not None:
+        beyond = min(newest - keep.events, oldest + EVENTS_PRUNE_ROWS_MAX - 1)
+        transaction.run("DELETE FROM events WHERE id <= ?", (beyond,))
+
+
+def _prune_journal(transaction: Transaction, keep: Retention, *, now: float) -> None:
+    newest = transaction.rows("SELECT id, end_bytes FROM journal ORDER BY id DESC LIMIT 1")
+    if not newest:
+        return
+    newest_id, newest_end = newest[0]
+    last: int | None = None
+    for row_id, at, end in transaction.rows(
+        "SELECT id, at, end_bytes FROM journal WHERE id < ? ORDER BY id LIMIT ?", (newest_id, JOURNAL_PRUNE_ROWS_MAX)
+    ):
+        beyond = (
+            at < now - keep.journal_age_s
+            or row_id <= newest_id - keep.journal_rows
+            or end <= newest_end - keep.journal_bytes
+        )
+        if not beyond:
+            break
+        last = row_id
+    if last is not None:
+        transaction.run("DELETE FROM journal WHERE id <= ?", (last,))

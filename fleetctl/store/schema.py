@@ -1,0 +1,98 @@
+"""The tables, and the numbered steps that make them."""
+
+import secrets
+from collections.abc import Sequence
+
+from fleetctl.errors import Conflict, NotFound
+from fleetctl.store.database import Database, Transaction
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # Of one row each: what the store is.
+        "CREATE TABLE schema_version (version BIGINT NOT NULL)",
+        "INSERT INTO schema_version (version) VALUES (0)",
+        "CREATE TABLE fleet (epoch TEXT NOT NULL, intents_version BIGINT NOT NULL)",
+        "INSERT INTO fleet (epoch, intents_version) VALUES ('', 0)",
+        "CREATE TABLE lease (holder TEXT NOT NULL, fence BIGINT NOT NULL, expires_at DOUBLE PRECISION NOT NULL)",
+        "INSERT INTO lease (holder, fence, expires_at) VALUES ('', 0, 0)",
+        # What the user wants. `up` is kept apart so that `forget_service` can ask for it.
+        "CREATE TABLE services (name TEXT PRIMARY KEY, up BIGINT NOT NULL, doc TEXT NOT NULL)",
+        "CREATE TABLE pools (name TEXT PRIMARY KEY, changed_at DOUBLE PRECISION NOT NULL, doc TEXT NOT NULL)",
+        # What is. `over_at` is set once an Instance is confirmed gone; only such rows are ever pruned.
+        "CREATE TABLE instances (id TEXT PRIMARY KEY, over_at DOUBLE PRECISION, doc TEXT NOT NULL)",
+        "CREATE INDEX instances_over_at ON instances (over_at) WHERE over_at IS NOT NULL",
+        "CREATE TABLE replicas (id TEXT PRIMARY KEY, service TEXT NOT NULL, doc TEXT NOT NULL)",
+        "CREATE TABLE memories (service TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+        "CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
+        "CREATE TABLE decisions (service TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+        # What was.
+        "CREATE TABLE events (id {identity}, at DOUBLE PRECISION NOT NULL, subject TEXT NOT NULL, doc TEXT NOT NULL)",
+        "CREATE INDEX events_at ON events (at, id)",
+        "CREATE INDEX events_subject_at ON events (subject, at, id)",
+        # `end_bytes` is the length of all entries ever written, this one included: two of them tell what lies between.
+        "CREATE TABLE journal (id {identity}, at DOUBLE PRECISION NOT NULL, end_bytes BIGINT NOT NULL,"
+        " entry {blob} NOT NULL)",
+        "CREATE INDEX journal_at ON journal (at, id)",
+    ),
+)
+"""Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""
+
+_EPOCH_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+"""32 characters, none of which is taken for another."""
+_EPOCH_LENGTH = 4
+"""A million epochs: two stores of one fleet do not meet by chance, and identifiers stay short."""
+
+
+def prepare(database: Database, migrations: Sequence[tuple[str, ...]] = MIGRATIONS) -> str:
+    """Bring the store to the newest schema, in one transaction; its epoch. Raises Conflict, NotFound."""
+    known = len(migrations)
+    with database.read() as transaction:
+        found = version(transaction)
+        _refuse_newer(database, found, known)
+        if found == known:
+            return _epoch(transaction)
+    if database.read_only:
+        if found == 0:
+            raise missing(database.name)
+        raise Conflict(
+            f"{database.name} was written by an older fleetctl (schema {found}, this one reads {known})",
+            hint="run `fleetctl up`, which brings it up to date",
+        )
+    with database.write() as transaction:
+        database.serialise_migrations(transaction)
+        found = version(transaction)  # another process may have migrated since
+        _refuse_newer(database, found, known)
+        for step in migrations[found:]:
+            for statement in step:
+                transaction.run(
+                    statement.replace("{identity}", database.dialect.identity).replace("{blob}", database.dialect.blob)
+                )
+        transaction.run("UPDATE schema_version SET version = ?", (known,))
+        if found == 0:
+            epoch = "".join(secrets.choice(_EPOCH_ALPHABET) for _ in range(_EPOCH_LENGTH))
+            transaction.run("UPDATE fleet SET epoch = ?", (epoch,))
+        return _epoch(transaction)
+
+
+def version(transaction: Transaction) -> int:
+    """The store's schema number; 0: it has no tables yet."""
+    if not transaction.has_table("schema_version"):
+        return 0
+    return int(transaction.rows("SELECT version FROM schema_version")[0][0])
+
+
+def missing(name: str) -> NotFound:
+    """The error for a store that was never made."""
+    return NotFound(f"there is no fleet yet: {name} holds no store", hint="run `fleetctl up`, which makes one")
+
+
+def _refuse_newer(database: Database, found: int, known: int) -> None:
+    if found > known:
+        raise Conflict(
+            f"{database.name} was written by a newer fleetctl (schema {found}, this one knows {known})",
+            hint="upgrade: `pip install --upgrade fleetctl`",
+        )
+
+
+def _epoch(transaction: Transaction) -> str:
+    return str(transaction.rows("SELECT epoch FROM fleet")[0][0])

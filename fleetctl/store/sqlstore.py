@@ -1,0 +1,324 @@
+"""The fleet's memory in a SQL database: `ports.Store`, written once for every database."""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
+from fleetctl.model.decisions import Decision, Event, Memory, Plan
+from fleetctl.model.instances import Instance
+from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.replicas import Replica
+from fleetctl.model.services import Pool, Service
+from fleetctl.model.snapshots import Intent, Lease, Override, State
+from fleetctl.store import schema
+from fleetctl.store.database import Database, Row, Transaction
+from fleetctl.store.documents import decode, encode
+from fleetctl.store.retention import PRUNE_EVERY_COMMITS, Retention, prune
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_ZLIB_LEVEL = 1
+"""Ten times smaller at a third of the default level's time; a journal entry is written with every tick."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One tick's entry, as it was given to `commit`."""
+
+    at: float
+    entry: bytes
+
+
+class SqlStore:
+    """`ports.Store` over a Database. Each method is one transaction. Raises `errors.StoreFailure`."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        retention: Retention | None = None,
+        migrations: Sequence[tuple[str, ...]] = schema.MIGRATIONS,
+    ) -> None:
+        self._database = database
+        self._retention = retention or Retention()
+        self._schema = len(migrations)
+        self._commits = 0
+        self.epoch = schema.prepare(database, migrations)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # the user's side
+
+    def put_service(self, service: Service, *, revision: str, at: float) -> None:
+        """Declare (or change) a Service and want it up. Clears nothing but an earlier `down`."""
+        with self._intent_write() as transaction:
+            found = _intent(transaction, service.name)
+            override = found.override if found else None
+            _put_intent(transaction, Intent(service=service, revision=revision, override=override, changed_at=at))
+
+    def put_pool(self, pool: Pool, *, at: float) -> None:
+        """Declare (or change) a Pool."""
+        doc = encode(pool)
+        with self._intent_write() as transaction:
+            transaction.run(
+                "INSERT INTO pools (name, changed_at, doc) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET changed_at = excluded.changed_at, doc = excluded.doc",
+                (pool.name, at, doc),
+            )
+
+    def set_up(self, service: ServiceName, up: bool, *, at: float) -> None:
+        """Want a Service up, or down. Raises NotFound."""
+        with self._intent_write() as transaction:
+            _put_intent(transaction, replace(self._known_intent(transaction, service), up=up, changed_at=at))
+
+    def set_override(self, service: ServiceName, override: Override | None, *, at: float) -> None:
+        """Set a Service's count by hand, or give it back to its policy. Raises NotFound."""
+        with self._intent_write() as transaction:
+            found = self._known_intent(transaction, service)
+            _put_intent(transaction, replace(found, override=override, changed_at=at))
+
+    def intents(self) -> tuple[tuple[Intent, ...], tuple[Pool, ...]]:
+        """Every Service declared, those that are down too, and every Pool, each by name."""
+        with self._database.read() as transaction:
+            services = transaction.rows("SELECT doc FROM services ORDER BY name")
+            pools = transaction.rows("SELECT doc FROM pools ORDER BY name")
+        return tuple(decode(Intent, row[0]) for row in services), tuple(decode(Pool, row[0]) for row in pools)
+
+    def intents_version(self) -> int:
+        """Grows with every change of what `intents` returns; cheap."""
+        with self._database.read() as transaction:
+            return int(transaction.rows("SELECT intents_version FROM fleet")[0][0])
+
+    # the controller's side
+
+    def acquire(self, holder: str, *, ttl_s: float, now: float) -> Lease | None:
+        """Take or renew the Lease. None: another holder has it.
+
+        A holder that nobody has displaced renews with its old fence, late or not: no other wrote in between. Any
+        other gets a larger one, and it gets one again after it has released the Lease itself.
+        """
+        with self._write() as transaction:
+            ((held_by, fence, expires_at),) = transaction.rows(
+                f"SELECT holder, fence, expires_at FROM lease{self._database.dialect.lock}"
+            )
+            if held_by not in ("", holder) and now < expires_at:
+                return None
+            lease = Lease(holder=holder, fence=fence if held_by == holder else fence + 1, expires_at=now + ttl_s)
+            transaction.run(
+                "UPDATE lease SET holder = ?, fence = ?, expires_at = ?", (lease.holder, lease.fence, lease.expires_at)
+            )
+            return lease
+
+    def release(self, holder: str) -> None:
+        """Give the Lease up. Of another's Lease nothing changes; the fence is kept, and never used again."""
+        with self._write() as transaction:
+            transaction.run("UPDATE lease SET holder = '', expires_at = 0 WHERE holder = ?", (holder,))
+
+    def lease(self) -> Lease | None:
+        """Who holds it, expired or not."""
+        with self._database.read() as transaction:
+            return _lease(transaction)
+
+    def load(self) -> State:
+        """Everything that earlier ticks stored, as of one moment."""
+        with self._database.read() as transaction:
+            instances = transaction.rows("SELECT id, doc FROM instances")
+            replicas = transaction.rows("SELECT id, doc FROM replicas")
+            memories = transaction.rows("SELECT service, doc FROM memories")
+            counters = transaction.rows("SELECT name, value FROM counters")
+        return State(
+            instances=_documents(instances, InstanceId, Instance),
+            replicas=_documents(replicas, ReplicaId, Replica),
+            memories=_documents(memories, ServiceName, Memory),
+            counters={str(name): int(value) for name, value in counters},
+        )
+
+    def commit(self, plan: Plan, *, fence: int, journal: bytes) -> None:
+        """Store everything a Plan changes, and the tick's journal entry, in one transaction. Raises LeaseLost.
+
+        A counter never goes back, whatever the Plan says: an identifier given out twice would be two machines of
+        one name. What the Plan both changes and removes is removed.
+        """
+        instances = [(row.id, row.phase_at if row.over else None, encode(row)) for row in plan.instances]
+        replicas = [(row.id, row.service, encode(row)) for row in plan.replicas]
+        memories = [(service, encode(memory)) for service, memory in plan.memories]
+        decisions = [(decision.service, encode(decision)) for decision in plan.decisions]
+        events = _event_rows(plan.events)
+        entry = zlib.compress(journal, _ZLIB_LEVEL)
+        with self._write() as transaction:
+            self._check_fence(transaction, fence)
+            transaction.many(
+                "INSERT INTO instances (id, over_at, doc) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET over_at = excluded.over_at, doc = excluded.doc",
+                instances,
+            )
+            transaction.many(
+                "INSERT INTO replicas (id, service, doc) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET service = excluded.service, doc = excluded.doc",
+                replicas,
+            )
+            transaction.many("DELETE FROM replicas WHERE id = ?", [(replica,) for replica in plan.removed_replicas])
+            transaction.many(
+                "INSERT INTO memories (service, doc) VALUES (?, ?)"
+                " ON CONFLICT (service) DO UPDATE SET doc = excluded.doc",
+                memories,
+            )
+            transaction.many(
+                "INSERT INTO counters (name, value) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > counters.value",
+                plan.counters,
+            )
+            transaction.many(
+                "INSERT INTO decisions (service, doc) VALUES (?, ?)"
+                " ON CONFLICT (service) DO UPDATE SET doc = excluded.doc",
+                decisions,
+            )
+            transaction.many(_INSERT_EVENT, events)
+            transaction.run(
+                "INSERT INTO journal (at, end_bytes, entry) VALUES"
+                " (?, ? + COALESCE((SELECT end_bytes FROM journal ORDER BY id DESC LIMIT 1), 0), ?)",
+                (plan.at, len(entry), entry),
+            )
+            if self._commits % PRUNE_EVERY_COMMITS == 0:
+                prune(transaction, self._retention, now=plan.at)
+        self._commits += 1
+
+    def forget_service(self, service: ServiceName, *, fence: int) -> None:
+        """Remove a Service that is down and has nothing left. Raises LeaseLost, and Conflict while it has Replicas.
+
+        One that the user has brought up again in the meantime is kept.
+        """
+        with self._intent_write() as transaction:
+            self._check_fence(transaction, fence)
+            left = transaction.rows("SELECT COUNT(*) FROM replicas WHERE service = ?", (service,))[0][0]
+            if left:
+                raise Conflict(
+                    f"service {service} still has {left} replicas, so it cannot be forgotten",
+                    hint=f"run `fleetctl down {service}` and wait until they are gone",
+                )
+            if transaction.run("DELETE FROM services WHERE name = ? AND up = 0", (service,)):
+                transaction.run("DELETE FROM memories WHERE service = ?", (service,))
+                transaction.run("DELETE FROM decisions WHERE service = ?", (service,))
+
+    # everyone's side
+
+    def events(self, *, since: float = 0.0, limit: int = 1000, subject: str | None = None) -> Sequence[Event]:
+        """Those at or after `since`, oldest first; the newest `limit` of them."""
+        where, values = ("", ()) if subject is None else (" AND subject = ?", (subject,))
+        with self._database.read() as transaction:
+            rows = transaction.rows(
+                f"SELECT doc FROM events WHERE at >= ?{where} ORDER BY at DESC, id DESC LIMIT ?",
+                (since, *values, limit),
+            )
+        return [decode(Event, row[0]) for row in reversed(rows)]
+
+    def add_events(self, events: Iterable[Event]) -> None:
+        rows = _event_rows(events)
+        with self._write() as transaction:
+            transaction.many(_INSERT_EVENT, rows)
+
+    def decisions(self) -> Mapping[ServiceName, Decision]:
+        """The newest Decision of each Service."""
+        with self._database.read() as transaction:
+            rows = transaction.rows("SELECT service, doc FROM decisions ORDER BY service")
+        return _documents(rows, ServiceName, Decision)
+
+    def journal(self, *, at: float) -> bytes | None:
+        """The journal entry of the last tick at or before `at`."""
+        with self._database.read() as transaction:
+            rows = transaction.rows(
+                "SELECT at, entry FROM journal WHERE at <= ? ORDER BY at DESC, id DESC LIMIT 1", (at,)
+            )
+        return self._journal_entry(rows[0]).entry if rows else None
+
+    def journal_range(self, *, since: float, until: float, limit: int) -> Sequence[JournalEntry]:
+        """The entries of ticks from `since` to `until`, both included, oldest first; the first `limit` of them."""
+        with self._database.read() as transaction:
+            rows = transaction.rows(
+                "SELECT at, entry FROM journal WHERE at >= ? AND at <= ? ORDER BY at, id LIMIT ?",
+                (since, until, limit),
+            )
+        return [self._journal_entry(row) for row in rows]
+
+    # inside
+
+    @contextmanager
+    def _write(self) -> Iterator[Transaction]:
+        """A write, refused once a newer fleetctl has changed the tables under this process."""
+        with self._database.write() as transaction:
+            found = transaction.rows(f"SELECT version FROM schema_version{self._database.dialect.share}")[0][0]
+            if found != self._schema:
+                raise Conflict(
+                    f"{self._database.name} was upgraded by a newer fleetctl while this one ran"
+                    f" (schema {found}, this one knows {self._schema})",
+                    hint="start this command again with the newer fleetctl",
+                )
+            yield transaction
+
+    @contextmanager
+    def _intent_write(self) -> Iterator[Transaction]:
+        """A write that changes intents: the version grows first, so that two such writes take turns."""
+        with self._write() as transaction:
+            transaction.run("UPDATE fleet SET intents_version = intents_version + 1")
+            yield transaction
+
+    def _check_fence(self, transaction: Transaction, fence: int) -> None:
+        ((holder, newest),) = transaction.rows(f"SELECT holder, fence FROM lease{self._database.dialect.lock}")
+        if newest != fence:
+            raise LeaseLost(
+                f"{holder or 'another controller'} has taken over the fleet"
+                f" (lease {newest}, this controller had {fence})",
+                hint="this controller stops; the other one goes on: `fleetctl status` shows it",
+            )
+
+    def _known_intent(self, transaction: Transaction, service: ServiceName) -> Intent:
+        found = _intent(transaction, service)
+        if found is None:
+            raise NotFound(
+                f"there is no service {service}", hint="`fleetctl status` lists those there are; `fleetctl up` adds one"
+            )
+        return found
+
+    def _journal_entry(self, row: Row) -> JournalEntry:
+        at, entry = row
+        try:
+            return JournalEntry(at=at, entry=zlib.decompress(entry))
+        except zlib.error as error:
+            raise StoreFailure(
+                f"the journal entry of {at} in {self._database.name} is damaged: {error}",
+                hint="choose another time; if there are more of these, restore a backup of the store",
+            ) from error
+
+
+_INSERT_EVENT = "INSERT INTO events (at, subject, doc) VALUES (?, ?, ?)"
+
+
+def _event_rows(events: Iterable[Event]) -> list[tuple[float, str, str]]:
+    return [(event.at, event.subject, encode(event)) for event in events]
+
+
+def _documents(rows: Sequence[Row], key: Callable[[str], K], kind: type[V]) -> dict[K, V]:
+    return {key(name): decode(kind, doc) for name, doc in rows}
+
+
+def _intent(transaction: Transaction, service: ServiceName) -> Intent | None:
+    rows = transaction.rows("SELECT doc FROM services WHERE name = ?", (service,))
+    return decode(Intent, rows[0][0]) if rows else None
+
+
+def _put_intent(transaction: Transaction, intent: Intent) -> None:
+    transaction.run(
+        "INSERT INTO services (name, up, doc) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET up = excluded.up, doc = excluded.doc",
+        (intent.service.name, int(intent.up), encode(intent)),
+    )
+
+
+def _lease(transaction: Transaction) -> Lease | None:
+    ((holder, fence, expires_at),) = transaction.rows("SELECT holder, fence, expires_at FROM lease")
+    return Lease(holder=holder, fence=fence, expires_at=expires_at) if holder else None

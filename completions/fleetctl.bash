@@ -1,0 +1,17 @@
+# bash completion for fleetctl; install: fleetctl completion bash > ~/.local/share/bash-completion/completions/fleetctl
+_fleetctl() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+    COMPREPLY=()
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        COMPREPLY=($(compgen -W "demo doctor init down scale up describe events explain logs ps daemon decide run simulate completion schema validate version --help --version" -- "$word"))
+    elif [ "$before" = -o ] || [ "$before" = --output ]; then
+        COMPREPLY=($(compgen -W "table json yaml name" -- "$word"))
+    elif [ "${COMP_WORDS[1]}" = daemon ] && [ "$COMP_CWORD" -eq 2 ]; then
+        COMPREPLY=($(compgen -W "start stop status" -- "$word"))
+    elif [[ "$word" == -* ]]; then
+        COMPREPLY=($(compgen -W "--help --output -o" -- "$word"))
+    else
+        compopt -o default
+    fi
+}
+complete -F _fleetctl fleetctl

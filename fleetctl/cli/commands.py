@@ -1,0 +1,64 @@
+"""The commands there are, read from the first line of each command's file. Imports none of them.
+
+A command is a file in this folder that begins with three quotes, its name, its panel and its summary, as in
+"`fleetctl ps` (Look): Services, replicas, standby and price." and holds `app`, a Typer app.
+"""
+
+import os
+from typing import NamedTuple
+
+PANELS = ("Start here", "Change", "Look", "Control", "Files")
+"""In the order of the root help."""
+
+EXIT_CODES = """\
+Exit codes: 0 ok, 1 failure, 2 usage, 3 confirmation needed, 4 not found, 5 auth,
+  6 timeout (still running), 7 conflict, 8 capacity or quota, 9 budget, 130 interrupted"""
+
+_FOLDER = os.path.dirname(__file__)
+_BEGINS = '"""`fleetctl '
+_LINE_BYTES = 200
+"""More than a line of code may have."""
+
+
+class Command(NamedTuple):
+    name: str
+    module: str
+    """Its file in this folder."""
+    panel: str
+    summary: str
+
+
+def commands() -> list[Command]:
+    """Every command, by panel and name."""
+    found = []
+    for entry in os.scandir(_FOLDER):
+        if entry.name.endswith(".py"):
+            with open(entry.path, encoding="utf-8") as file:
+                line = file.read(_LINE_BYTES).partition("\n")[0]
+            if line.startswith(_BEGINS):
+                name, _, rest = line.removeprefix(_BEGINS).partition("` (")
+                panel, _, summary = rest.partition("): ")
+                found.append(Command(name, entry.name.removesuffix(".py"), panel, summary.rstrip('."')))
+    found.sort(key=lambda command: (PANELS.index(command.panel), command.name))
+    return found
+
+
+def root_help() -> str:
+    """The text of `fleetctl --help`."""
+    every = commands()
+    width = max(len(command.name) for command in every)
+    lines = ["Usage: fleetctl COMMAND [OPTIONS]", "", "A terminal control plane for GPU fleets."]
+    panel = ""
+    for command in every:
+        if command.panel != panel:
+            panel = command.panel
+            lines += ["", f"{panel}:"]
+        lines.append(f"  {command.name:<{width}}  {command.summary}")
+    lines += [
+        "",
+        "Every command has --help, and -o table|json|yaml|name.",
+        "FLEETCTL_HOME names the folder of the fleet.",
+        EXIT_CODES,
+        "",
+    ]
+    return "\n".join(lines)

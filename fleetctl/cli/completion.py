@@ -1,0 +1,107 @@
+"""`fleetctl completion` (Files): Print the completion script of bash, zsh or fish."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from fleetctl.cli.commands import commands
+from fleetctl.cli.output import Format, Output, document
+
+app = typer.Typer(add_completion=False)
+
+FORMATS = "table json yaml name"
+
+
+class Shell(StrEnum):
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@app.command()
+def completion(
+    shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish")], output: Output = Format.TABLE
+) -> None:
+    """Print the completion script of a shell; the same scripts lie in completions/."""
+    text = script(shell)
+    if output in (Format.JSON, Format.YAML):
+        document({"shell": shell, "script": text}, output)
+    else:
+        sys.stdout.write(text)
+
+
+def script(shell: Shell) -> str:
+    """The script, from the table alone: it starts no process when a key is pressed."""
+    match shell:
+        case Shell.BASH:
+            return _bash()
+        case Shell.ZSH:
+            return _zsh()
+        case Shell.FISH:
+            return _fish()
+
+
+def _bash() -> str:
+    names = " ".join(command.name for command in commands())
+    return f"""\
+# bash completion for fleetctl; install: fleetctl completion bash > ~/.local/share/bash-completion/completions/fleetctl
+_fleetctl() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
+    COMPREPLY=()
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        COMPREPLY=($(compgen -W "{names} --help --version" -- "$word"))
+    elif [ "$before" = -o ] || [ "$before" = --output ]; then
+        COMPREPLY=($(compgen -W "{FORMATS}" -- "$word"))
+    elif [ "${{COMP_WORDS[1]}}" = daemon ] && [ "$COMP_CWORD" -eq 2 ]; then
+        COMPREPLY=($(compgen -W "start stop status" -- "$word"))
+    elif [[ "$word" == -* ]]; then
+        COMPREPLY=($(compgen -W "--help --output -o" -- "$word"))
+    else
+        compopt -o default
+    fi
+}}
+complete -F _fleetctl fleetctl
+"""
+
+
+def _zsh() -> str:
+    lines = "\n".join(f"        '{command.name}:{_quoted(command.summary)}'" for command in commands())
+    return f"""\
+#compdef fleetctl
+# zsh completion for fleetctl; install: fleetctl completion zsh > a folder of $fpath, as _fleetctl
+_fleetctl() {{
+    local -a commands
+    commands=(
+{lines}
+    )
+    if (( CURRENT == 2 )); then
+        _describe command commands
+    elif [[ $words[CURRENT-1] == (-o|--output) ]]; then
+        compadd {FORMATS}
+    elif [[ $words[2] == daemon ]] && (( CURRENT == 3 )); then
+        compadd start stop status
+    else
+        _files
+    fi
+}}
+_fleetctl "$@"
+"""
+
+
+def _fish() -> str:
+    lines = "\n".join(
+        f"complete -c fleetctl -n __fish_use_subcommand -f -a {command.name} -d '{_quoted(command.summary)}'"
+        for command in commands()
+    )
+    return f"""\
+# fish completion for fleetctl; install: fleetctl completion fish > ~/.config/fish/completions/fleetctl.fish
+{lines}
+complete -c fleetctl -n '__fish_seen_subcommand_from daemon' -f -a 'start stop status'
+complete -c fleetctl -s o -l output -x -a '{FORMATS}' -d 'Output format'
+"""
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "").replace(":", ";")

@@ -1,0 +1,154 @@
+"""`fleetctl decide` (Control): The brain as a filter: observations in, decisions out, as JSON lines."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from fleetctl.cli.output import Format, Output
+from fleetctl.decide.lines import Line, Recollection, ServiceLine, Signals, Starting, answer
+from fleetctl.errors import FleetError, SpecError, UsageError
+from fleetctl.model.services import Service
+
+app = typer.Typer(add_completion=False)
+
+LINE_LIMIT_BYTES = 16 << 20
+"""A line of ten thousand services has some two megabytes."""
+
+
+@app.command()
+def decide(
+    service: Annotated[list[Path], typer.Option("--service", "-s", help="A file or folder that declares the services")],
+    policy: Annotated[str | None, typer.Option("--policy", help="Use this preset instead of the files' own")] = None,
+    state: Annotated[Path | None, typer.Option("--state", help="Go on where it stopped; kept after every line")] = None,
+    output: Output = Format.JSON,
+) -> int:
+    """Read one JSON line per tick from stdin, write one to stdout, at once; the same brain as the fleet's own.
+
+    In: {"t": 120.0, "services": [{"name": "chat", "ready": 3, "starting": [{"age_s": 40.0}], "draining": 0,
+    "standby": 2, "signals": {"concurrency": 41.0, "queue": 9.0, "arrivals": 12, …}}]}. Concurrency (queued + running)
+    and queue are means since the line before; the others are counts since then; null or absent means unknown. Out:
+    {"t": 120.0, "decisions": [{"name": "chat", "desired": 5, "standby": 2, "reason": "…", "binding": "…"}]}. A line
+    that cannot be used is answered with {"error": …}, changes nothing, and makes the exit code 2.
+    """
+    if output is not Format.JSON:
+        raise UsageError("decide speaks JSON lines only", hint="say -o json (FLEETCTL_OUTPUT may say otherwise)")
+    services = _services(service, policy)
+    known = _recall(state)
+    failed = False
+    for number, text in enumerate(_lines(sys.stdin.buffer), start=1):
+        try:
+            line = _parse(text, number, services)
+            made, known = answer(line, services, known)
+        except UsageError as error:
+            failed = True
+            _write({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            continue
+        if state is not None:
+            _keep(state, known)
+        _write(made)
+    return UsageError.exit_code if failed else 0
+
+
+def _services(paths: list[Path], policy: str | None) -> tuple[Service, ...]:
+    from dataclasses import replace
+
+    from fleetctl.spec.load import load
+    from fleetctl.spec.presets import preset
+
+    services = load(paths).services
+    if not services:
+        raise SpecError(f"{paths[0]}: no service is declared", hint="kind: service; an example: fleetctl init")
+    if policy is None:
+        return services
+    chosen = preset(policy).scaling
+    return tuple(
+        replace(one, scaling=replace(chosen, min=one.scaling.min, max=one.scaling.max, step=one.scaling.step))
+        for one in services
+    )
+
+
+def _lines(source: IO[bytes]) -> Iterator[bytes]:
+    while text := source.readline(LINE_LIMIT_BYTES):
+        if text.strip():
+            yield text
+
+
+def _parse(text: bytes, number: int, services: tuple[Service, ...]) -> Line:
+    import msgspec
+
+    try:
+        raw = msgspec.json.decode(text)
+        _known_fields(raw, number)
+        line = msgspec.convert(raw, Line)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"line {number}: {error}", hint="the format is in: fleetctl decide --help") from None
+    declared = {service.name for service in services}
+    for seen in line.services:
+        if seen.name not in declared:
+            raise UsageError(
+                f"line {number}: service {seen.name!r} is not declared", hint=f"declared: {', '.join(sorted(declared))}"
+            )
+        negative = [name for name in ("ready", "draining", "standby") if getattr(seen, name) < 0]
+        if negative:
+            raise UsageError(f"line {number}: {seen.name}: {negative[0]} is negative", hint="counts are 0 or more")
+    if len({seen.name for seen in line.services}) < len(line.services):
+        raise UsageError(f"line {number}: a service is named twice", hint="one entry per service")
+    return line
+
+
+def _known_fields(raw: object, number: int) -> None:
+    """Names of fields are checked: a signal that is misspelt must not pass for one that is unknown."""
+
+    def check(value: object, kind: type, where: str) -> None:
+        if isinstance(value, dict):
+            names = {field.name for field in fields(kind)}
+            strange = [name for name in value if name not in names]
+            if strange:
+                import difflib
+
+                near = difflib.get_close_matches(str(strange[0]), names, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(sorted(names))}"
+                raise UsageError(f"line {number}: {where}{strange[0]}: unknown field", hint=hint)
+
+    check(raw, Line, "")
+    services = raw.get("services") if isinstance(raw, dict) else None
+    for seen in services if isinstance(services, list) else ():
+        check(seen, ServiceLine, "services: ")
+        if isinstance(seen, dict):
+            check(seen.get("signals"), Signals, "signals: ")
+            starting = seen.get("starting")
+            for one in starting if isinstance(starting, list) else ():
+                check(one, Starting, "starting: ")
+
+
+def _recall(state: Path | None) -> Recollection:
+    import msgspec
+
+    if state is None or not state.exists():
+        return Recollection()
+    try:
+        return msgspec.json.decode(state.read_bytes(), type=Recollection)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise FleetError(f"{state}: cannot be read: {error}", hint="remove it to begin anew") from error
+
+
+def _keep(state: Path, known: Recollection) -> None:
+    import msgspec
+
+    draft = state.with_name(state.name + ".tmp")
+    try:
+        draft.write_bytes(msgspec.json.encode(known))
+        draft.replace(state)
+    except OSError as error:
+        raise FleetError(f"{state}: cannot be written: {error}", hint="give --state a place with room") from error
+
+
+def _write(body: object) -> None:
+    import msgspec
+
+    sys.stdout.buffer.write(msgspec.json.encode(body) + b"\n")
+    sys.stdout.buffer.flush()

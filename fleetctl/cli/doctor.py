@@ -1,0 +1,201 @@
+"""`fleetctl doctor` (Start here): Check this machine, the store, the gateway and the fleet."""
+
+import asyncio
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from fleetctl.cli.output import Column, Format, Output, ago, emit, say, several
+from fleetctl.cli.views import FleetView, fleet_view, instance_rows, service_rows
+from fleetctl.errors import FleetError, NotFound
+from fleetctl.paths import Home, home
+from fleetctl.spec.fleet import FleetConfig
+from fleetctl.wiring import fleet_store, holder_is_dead, load_config, providers
+
+app = typer.Typer(add_completion=False)
+
+FILES_WANTED = 4096
+"""Open files of a gateway under load: two for each request it carries."""
+DISK_WANTED_BYTES = 1 << 30
+STALE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the report; `status` is ok, warn or fail."""
+
+    check: str
+    status: str
+    detail: str
+    fix: str = ""
+
+
+CHECKS: tuple[Column[Check], ...] = (
+    Column(header="CHECK", cell=lambda row: row.check),
+    Column(header="STATUS", cell=lambda row: row.status),
+    Column(header="DETAIL", cell=lambda row: row.detail),
+    Column(header="FIX", cell=lambda row: row.fix),
+)
+
+
+@app.command()
+def doctor(output: Output = Format.TABLE) -> int:
+    """Check this machine, the store, the controller, the gateway and the machines. Exit code 1 if anything fails."""
+    checks = list(_checks())
+    emit(checks, CHECKS, output, name=lambda row: f"check/{row.check}")
+    failed = sum(1 for check in checks if check.status == "fail")
+    if output is Format.TABLE:
+        say("all is well" if not failed else f"{failed} of {len(checks)} checks failed")
+    return 1 if failed else 0
+
+
+def _checks() -> Iterator[Check]:
+    where = home()
+    yield _python()
+    yield _files()
+    yield _disk(where.root)
+    yield _docker()
+    try:
+        config = load_config(where)
+        store = fleet_store(where, config, read_only=True)
+    except NotFound as error:
+        yield Check(check="store", status="ok", detail="no fleet here yet", fix=error.hint)
+        return
+    except FleetError as error:
+        yield Check(check="store", status="fail", detail=error.message, fix=error.hint)
+        return
+    try:
+        view = fleet_view(store, config.gateway_listen, time.time())
+        yield Check(check="store", status="ok", detail=f"{config.store_url or where.store}, epoch {store.epoch}")
+        yield _controller(view)
+        yield asyncio.run(_gateway(where, config, view))
+        yield from asyncio.run(_machines(where, config, view))
+        for row in service_rows(view):
+            if row.trouble:
+                status = "fail" if row.state in ("failing", "held") else "warn"
+                fix = f"fleetctl explain {row.name}"
+                yield Check(check=f"service/{row.name}", status=status, detail=row.trouble, fix=fix)
+    finally:
+        store.close()
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check(check="python", status="ok", detail=f"{version} at {sys.executable}")
+
+
+def _files() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < FILES_WANTED:
+        return Check(
+            check="open files",
+            status="warn",
+            detail=f"at most {hard}; a busy gateway wants {FILES_WANTED}",
+            fix="raise the hard limit: ulimit -Hn, or LimitNOFILE= in a unit",
+        )
+    return Check(check="open files", status="ok", detail=f"{soft} now, up to {hard}")
+
+
+def _disk(root: Path) -> Check:
+    there = root
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK):
+        fix = "set FLEETCTL_HOME to a folder of yours"
+        return Check(check="home", status="fail", detail=f"{there} cannot be written", fix=fix)
+    detail = f"{root}, {free / 1e9:.1f} GB free"
+    if free < DISK_WANTED_BYTES:
+        return Check(check="home", status="warn", detail=detail, fix="free some space: a full disk halts it")
+    return Check(check="home", status="ok", detail=detail)
+
+
+def _docker() -> Check:
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not address.startswith("unix://"):
+        return Check(check="docker", status="ok", detail=f"DOCKER_HOST={address} (not tried)")
+    path = address.removeprefix("unix://")
+    if os.access(path, os.R_OK | os.W_OK):
+        return Check(check="docker", status="ok", detail=path)
+    detail = f"no daemon at {path}; engines run as plain processes"
+    return Check(check="docker", status="ok", detail=detail)
+
+
+def _controller(view: FleetView) -> Check:
+    lease = view.lease
+    up = any(intent.up for intent in view.intents)
+    if lease is None or lease.expires_at < view.at or holder_is_dead(lease.holder):
+        status = "warn" if up else "ok"
+        return Check(check="controller", status=status, detail="none is running", fix="fleetctl daemon start")
+    age_s = view.age_s
+    detail = f"{lease.holder}, fence {lease.fence}"
+    if age_s is not None and age_s > STALE_S:
+        return Check(
+            check="controller",
+            status="fail",
+            detail=f"{detail}, but it last decided {ago(age_s)} ago",
+            fix="read its log, then: fleetctl daemon stop; fleetctl daemon start",
+        )
+    return Check(check="controller", status="ok", detail=detail)
+
+
+async def _gateway(where: Home, config: FleetConfig, view: FleetView) -> Check:
+    from fleetctl.gateway.supervise import find_gateway
+
+    found = await find_gateway(where.gateway_socket)
+    if found is not None:
+        return Check(check="gateway", status="ok", detail=f"pid {found.pid} at {found.listen}")
+    status = "fail" if any(intent.up for intent in view.intents) else "ok"
+    return Check(
+        check="gateway",
+        status=status,
+        detail=f"none answers; it should listen on {config.gateway_listen}",
+        fix="fleetctl daemon start (or fleetctl up) starts it",
+    )
+
+
+async def _machines(where: Home, config: FleetConfig, view: FleetView) -> list[Check]:
+    """Both ways: what a provider has and the store has not, and the reverse."""
+    checks = []
+    known = {instance.id: instance for instance in view.instances}
+    for name, provider in providers(where, config).items():
+        try:
+            listing = await provider.list(config.name)
+        except FleetError as error:
+            checks.append(Check(check=f"provider/{name}", status="fail", detail=error.message, fix=error.hint))
+            continue
+        finally:
+            await provider.close()
+        strange = [line.id for line in listing.instances if line.id not in known]
+        if strange:
+            checks.append(
+                Check(
+                    check=f"provider/{name}",
+                    status="warn",
+                    detail=f"the store does not know {several(len(strange), 'instance')}: {', '.join(strange[:3])}",
+                    fix="fleetctl up adopts those of a declared pool",
+                )
+            )
+        else:
+            count = len(listing.instances)
+            checks.append(
+                Check(check=f"provider/{name}", status="ok", detail=f"{several(count, 'instance')}, all known")
+            )
+    checks.extend(
+        Check(
+            check=f"instance/{row.name}",
+            status="warn",
+            detail=f"its pool {row.pool} is declared nowhere",
+            fix="declare the pool or its service again: fleetctl up; then: fleetctl down",
+        )
+        for row in instance_rows(view)
+        if row.orphan
+    )
+    return checks

@@ -1,0 +1,55 @@
+"""`fleetctl events` (Look): What happened, and why."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from fleetctl.cli.output import Format, Output, document, line, say
+from fleetctl.cli.session import duration_s, event_line, session
+from fleetctl.model.decisions import Event
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def events(
+    subject: Annotated[str | None, typer.Argument(help="Only of this, e.g. service/chat")] = None,
+    since: Annotated[str, typer.Option(help="How far back")] = "1h",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest")] = 200,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, as they happen")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """List events, oldest first."""
+    with session() as now:
+        start = time.time() - duration_s(since)
+        found = list(now.store.events(since=start, limit=limit, subject=subject))
+        if output in (Format.JSON, Format.YAML) and not watch:
+            document({"items": found}, output)
+        else:
+            _print(found, output)
+        if not found and output is Format.TABLE:
+            say(f"nothing happened in the last {since}")
+        told = {(event.at, event.subject, event.message) for event in found}
+        while watch:
+            time.sleep(0.5)
+            newer = [
+                event
+                for event in now.store.events(since=time.time() - 60, subject=subject)
+                if (event.at, event.subject, event.message) not in told
+            ]
+            _print(newer, output)
+            told = {item for item in told if item[0] > time.time() - 120}
+            told.update((event.at, event.subject, event.message) for event in newer)
+
+
+def _print(found: list[Event], output: Format) -> None:
+    for event in found:
+        if output is Format.JSON:
+            line(event)
+        elif output is Format.NAME:
+            sys.stdout.write(f"{event.subject}\n")
+        else:
+            sys.stdout.write(event_line(event) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,84 @@
+"""`fleetctl run` (Control): Run the autoscaling loop in the foreground."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleetctl.cli.output import Format, Output, line, say
+from fleetctl.cli.session import Session, controlling, event_line, on_signals, session
+from fleetctl.controller.clock import SystemClock
+from fleetctl.controller.controllers import Ticked
+from fleetctl.controller.loop import run as loop
+from fleetctl.decide.scaling import notes_of
+
+app = typer.Typer(add_completion=False)
+
+ENDED = "the loop has ended; replicas and gateway go on as they are. Go on with: fleetctl run"
+QUIET_S = 30.0
+"""A fleet that only holds says so this often."""
+
+
+@app.command()
+def run(
+    once: Annotated[bool, typer.Option("--once", help="One tick, then end")] = False,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", "-f", help="Declare the services of these files first")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Run the loop: observe, decide, act; what happens is told with its reason. Ctrl-C ends the loop, not the fleet."""
+    if file:
+        from fleetctl.cli.up import up
+
+        up(services=None, file=file, wait=False, timeout="15m", output=Format.NAME)
+    with session(create=True) as now:
+        came = asyncio.run(_run(now, once=once, output=output))
+    if signal.SIGINT in came:
+        raise KeyboardInterrupt(ENDED)
+    if not once:
+        say(ENDED)
+
+
+async def _run(now: Session, *, once: bool, output: Format) -> list[signal.Signals]:
+    stop = asyncio.Event()
+    came = on_signals(stop)
+    async with controlling(now) as held:
+        say(f"this process is the controller of fleet {now.config.name!r}, a tick every {now.config.period_s:g} s")
+        telling = _Telling(output)
+        await loop(
+            held,
+            SystemClock(),
+            period_s=now.config.period_s,
+            until=lambda ticked: once,
+            on_tick=telling,
+            on_trouble=lambda error: say(f"warning: {error}; trying again"),
+            stop=stop,
+        )
+    return came
+
+
+class _Telling:
+    """Tells each tick: events, changed counts, and now and then that nothing changes."""
+
+    def __init__(self, output: Format) -> None:
+        self._output = output
+        self._quiet_since = time.monotonic()
+
+    def __call__(self, ticked: Ticked) -> None:
+        if self._output is Format.JSON:
+            for decision in ticked.plan.decisions:
+                line(decision)
+            return
+        for event in ticked.plan.events:
+            say(event_line(event))
+            self._quiet_since = time.monotonic()
+        if time.monotonic() - self._quiet_since >= QUIET_S:
+            self._quiet_since = time.monotonic()
+            for decision in ticked.plan.decisions:
+                say(
+                    f"holding {decision.service} at {decision.desired}: {decision.reason} [{notes_of(decision.stages)}]"
+                )

@@ -1,0 +1,293 @@
+"""What the store says of the fleet, as rows. Reads the store and nothing else."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fleetctl.decide.draft import own_pool, standby_of
+from fleetctl.decide.placement import standby_slots
+from fleetctl.model.decisions import Decision
+from fleetctl.model.instances import Instance, InstancePhase, Wanted
+from fleetctl.model.names import InstanceId
+from fleetctl.model.replicas import Replica, ReplicaPhase, Role
+from fleetctl.model.services import Pool, Tier
+from fleetctl.model.snapshots import Intent, Lease
+from fleetctl.store import SqlStore
+
+NEW_S = 5.0
+"""A Replica ready for less was perhaps not asked for its load yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    name: str
+    state: str
+    """ready, scaling, starting, idle (at zero), draining, down, failing, held."""
+    ready: int
+    booting: int
+    desired: int
+    min: int
+    max: int
+    concurrency: float | None
+    concurrency_most: float | None
+    """More than `concurrency` while the load of some Replicas is unknown."""
+    queued: int | None
+    target: float
+    standby_ready: int
+    standby_wanted: int
+    tier: str
+    price_per_hour: float | None
+    """Of its serving Replicas."""
+    endpoint: str
+    reason: str
+    trouble: str
+    """What a person should look at; empty when all is well."""
+    decided_at: float | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaRow:
+    name: str
+    service: str
+    role: str
+    phase: str
+    instance: str | None
+    gpus: tuple[int, ...]
+    address: str | None
+    origin: str
+    age_s: float
+    ready_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRow:
+    name: str
+    pool: str
+    phase: str
+    wanted: str
+    provider: str
+    gpu: str
+    used_gpus: int
+    price_per_hour: float | None
+    age_s: float
+    failure: str | None
+    orphan: bool
+    """No declared Pool claims it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetView:
+    at: float
+    lease: Lease | None
+    intents: tuple[Intent, ...]
+    pools: tuple[Pool, ...]
+    instances: tuple[Instance, ...]
+    replicas: tuple[Replica, ...]
+    decisions: dict[str, Decision]
+    endpoint: str
+
+    @property
+    def age_s(self) -> float | None:
+        """How old the newest Decision is."""
+        newest = max((decision.at for decision in self.decisions.values()), default=None)
+        return None if newest is None else self.at - newest
+
+    def replicas_of(self, service: str) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.service == service]
+
+    def pool_of(self, intent: Intent) -> Pool:
+        named = {pool.name: pool for pool in self.pools}
+        return named.get(intent.service.pool_name) or own_pool(intent.service)
+
+    @property
+    def live_instances(self) -> list[Instance]:
+        return [instance for instance in self.instances if not instance.over]
+
+    @property
+    def price_per_hour(self) -> tuple[float, int]:
+        """Dollars an hour of everything billed, and how many billed Instances have no known price."""
+        billed = [instance.offer.price_per_hour for instance in self.instances if instance.billed]
+        return sum(price for price in billed if price is not None), sum(price is None for price in billed)
+
+
+def fleet_view(store: SqlStore, listen: str, now: float) -> FleetView:
+    """One consistent-enough look at the store."""
+    intents, pools = store.intents()
+    state = store.load()
+    return FleetView(
+        at=now,
+        lease=store.lease(),
+        intents=intents,
+        pools=pools,
+        instances=tuple(state.instances.values()),
+        replicas=tuple(sorted(state.replicas.values(), key=lambda replica: (replica.service, replica.created_at))),
+        decisions={str(name): decision for name, decision in store.decisions().items()},
+        endpoint=f"http://{listen}",
+    )
+
+
+def service_rows(view: FleetView) -> list[ServiceRow]:
+    """Every Service that is up, or down and not yet gone; those in trouble first."""
+    rows = [_service_row(view, intent) for intent in view.intents]
+    order = {"failing": 0, "held": 1, "starting": 2, "scaling": 3, "draining": 4}
+    return sorted(rows, key=lambda row: (order.get(row.state, 5), row.name))
+
+
+def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
+    service = intent.service
+    replicas = view.replicas_of(service.name)
+    serving = [replica for replica in replicas if replica.role is Role.SERVING]
+    ready = sum(1 for replica in serving if replica.phase is ReplicaPhase.READY)
+    decision = view.decisions.get(service.name)
+    desired = decision.desired if decision is not None else service.scaling.min
+    pool = view.pool_of(intent)
+    standby = standby_of(pool, service)
+    prices = [_replica_price(view, replica) for replica in serving]
+    silent = _silent(replicas, decision)
+    state = _state(intent, replicas, ready, desired, decision, silent)
+    return ServiceRow(
+        name=service.name,
+        state=state,
+        ready=ready,
+        booting=len(serving) - ready,
+        desired=desired,
+        min=service.scaling.min,
+        max=service.scaling.max,
+        concurrency=decision.concurrency if decision else None,
+        concurrency_most=decision.concurrency_most if decision else None,
+        queued=decision.queued if decision else None,
+        target=service.target_concurrency,
+        standby_ready=standby_ready(view, intent, pool, standby.tier),
+        standby_wanted=standby_slots(standby, service),
+        tier=standby.tier,
+        price_per_hour=None if any(price is None for price in prices) else sum(price or 0.0 for price in prices),
+        endpoint=f"{view.endpoint}/{service.name}/v1",
+        reason=decision.reason if decision else "no decision yet",
+        trouble=_trouble(state, ready, decision, silent) or _no_room(view, pool, replicas),
+        decided_at=decision.at if decision else None,
+        age_s=view.at - intent.changed_at,
+    )
+
+
+def _silent(replicas: Sequence[Replica], decision: Decision | None) -> int:
+    """Replicas that serve and did not tell their load when it was decided; those that are new are not asked yet."""
+    if decision is None or not decision.unknown:
+        return 0
+    settled = [
+        replica
+        for replica in replicas
+        if replica.phase is ReplicaPhase.READY
+        and replica.role in (Role.SERVING, Role.DRAINING)
+        and replica.ready_at is not None
+        and decision.at - replica.ready_at > NEW_S
+    ]
+    return min(decision.unknown, len(settled))
+
+
+def _trouble(state: str, ready: int, decision: Decision | None, silent: int) -> str:
+    if decision is None:
+        return ""
+    if state == "failing":
+        return decision.reason
+    if decision.concurrency is None and state == "held":
+        return f"its load is unknown, so its count is held at {decision.desired} ({decision.reason})"
+    if silent:
+        what = "its one replica" if silent == ready == 1 else f"{silent} of its {ready} replicas"
+        return f"the load of {what} is unknown, so nothing is taken away (do the engines answer at their /metrics?)"
+    return ""
+
+
+def _no_room(view: FleetView, pool: Pool, replicas: Sequence[Replica]) -> str:
+    """Replicas that wait for a Slot in a Pool that may not grow wait for ever unless somebody acts."""
+    waiting = sum(1 for replica in replicas if replica.instance is None)
+    held = sum(1 for instance in view.live_instances if instance.pool == pool.name)
+    if not waiting or held < pool.max:
+        return ""
+    return f"{waiting} of its replicas wait for a slot: pool {pool.name} has its max of {pool.max} instances"
+
+
+def _state(
+    intent: Intent, replicas: Sequence[Replica], ready: int, desired: int, decision: Decision | None, silent: int
+) -> str:
+    if not intent.up:
+        return "draining" if replicas else "down"
+    if decision is not None and decision.binding == "failures":
+        return "failing"
+    if decision is not None and (decision.concurrency is None or (silent and silent >= ready)):
+        return "held"
+    if desired == 0 and ready == 0:
+        return "idle"
+    if ready == 0:
+        return "starting"
+    draining = any(replica.role is Role.DRAINING for replica in replicas)
+    return "scaling" if ready != desired or draining else "ready"
+
+
+def standby_ready(view: FleetView, intent: Intent, pool: Pool, tier: Tier) -> int:
+    """Standby Slots that could serve the Service at its tier's speed, now."""
+    service = intent.service
+    role = {Tier.HOT: Role.HOT, Tier.ASLEEP: Role.ASLEEP}.get(tier)
+    if role is not None:
+        phase = ReplicaPhase.READY if tier is Tier.HOT else ReplicaPhase.ASLEEP
+        return sum(1 for replica in view.replicas_of(service.name) if replica.role is role and replica.phase is phase)
+    wanted, phase_of = (
+        (Wanted.STOPPED, InstancePhase.STOPPED) if tier is Tier.STOPPED else (Wanted.RUNNING, InstancePhase.READY)
+    )
+    free = 0
+    for instance in view.instances:
+        if instance.pool == pool.name and instance.wanted is wanted and instance.phase is phase_of:
+            free += (instance.offer.gpu.count - used_gpus(view.replicas, instance.id)) // service.gpu[0].count
+    return free
+
+
+def used_gpus(replicas: Iterable[Replica], instance: InstanceId) -> int:
+    return sum(len(replica.gpus) for replica in replicas if replica.instance == instance)
+
+
+def _replica_price(view: FleetView, replica: Replica) -> float | None:
+    if replica.instance is None:
+        return 0.0
+    for instance in view.instances:
+        if instance.id == replica.instance:
+            price = instance.offer.price_per_hour
+            return None if price is None else price * len(replica.gpus) / instance.offer.gpu.count
+    return None
+
+
+def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow]:
+    return [
+        ReplicaRow(
+            name=replica.id,
+            service=replica.service,
+            role=replica.role,
+            phase=replica.phase,
+            instance=replica.instance,
+            gpus=replica.gpus,
+            address=replica.address,
+            origin=replica.origin,
+            age_s=view.at - replica.created_at,
+            ready_after_s=None if replica.ready_at is None else replica.ready_at - replica.created_at,
+        )
+        for replica in view.replicas
+        if service is None or replica.service == service
+    ]
+
+
+def instance_rows(view: FleetView) -> list[InstanceRow]:
+    claimed = {intent.service.pool_name for intent in view.intents} | {pool.name for pool in view.pools}
+    return [
+        InstanceRow(
+            name=instance.id,
+            pool=instance.pool,
+            phase=instance.phase,
+            wanted=instance.wanted,
+            provider=instance.offer.provider,
+            gpu=str(instance.offer.gpu),
+            used_gpus=used_gpus(view.replicas, instance.id),
+            price_per_hour=instance.offer.price_per_hour,
+            age_s=view.at - instance.created_at,
+            failure=instance.failure,
+            orphan=instance.pool not in claimed,
+        )
+        for instance in sorted(view.live_instances, key=lambda instance: (instance.pool, instance.created_at))
+    ]

@@ -1,0 +1,169 @@
+"""The composition root: from a folder and its settings to a store, ports and a controller."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from fleetctl.controller.clock import SystemClock
+from fleetctl.controller.controllers import Controller, no_boundary
+from fleetctl.controller.observe import Ports
+from fleetctl.errors import NotFound, StoreFailure
+from fleetctl.model.names import ProviderName
+from fleetctl.paths import Home
+from fleetctl.ports import Provider
+from fleetctl.spec.fleet import FleetConfig
+from fleetctl.store import SqlStore, open_store
+
+
+def load_config(home: Home) -> FleetConfig:
+    """The fleet's settings as `up` last saved them, or the defaults."""
+    try:
+        return msgspec.json.decode(home.config.read_bytes(), type=FleetConfig)
+    except FileNotFoundError:
+        return FleetConfig()
+    except OSError as error:
+        raise StoreFailure(
+            f"{home.config}: the fleet's settings cannot be read: {error.strerror}",
+            hint=f"look at `ls -ld {home.root} {home.config}`, or set FLEETCTL_HOME to a folder of yours",
+        ) from error
+    except msgspec.DecodeError as error:
+        raise StoreFailure(
+            f"{home.config}: the fleet's settings cannot be read: {error}",
+            hint="run `fleetctl up` with the fleet's files: it writes them anew",
+        ) from error
+
+
+def save_config(home: Home, config: FleetConfig) -> None:
+    """Keep the settings for commands that read no files: `run`, `daemon`, `ps`."""
+    draft = home.config.with_suffix(".tmp")
+    with _writing(home):
+        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(config)))
+        draft.replace(home.config)
+
+
+@contextmanager
+def _writing(home: Home) -> Iterator[None]:
+    """A home that cannot be written, told as one of our errors."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreFailure(
+            f"{home.root}: nothing can be written there: {error.strerror}: {error.filename}",
+            hint="set FLEETCTL_HOME to a folder of yours, on a disk with free space; then: fleetctl doctor",
+        ) from error
+
+
+def fleet_store(home: Home, config: FleetConfig, *, read_only: bool = False) -> SqlStore:
+    """The fleet's store. Raises `NotFound` when it is to be read only and there is none."""
+    if config.store_url is None and not read_only:
+        with _writing(home):
+            home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return open_store(config.store_url or str(home.store), read_only=read_only)
+    except NotFound as error:
+        raise NotFound(f"there is no fleet in {home.root} yet", hint="fleetctl init, then: fleetctl up") from error
+
+
+def provider_names() -> tuple[ProviderName, ...]:
+    """Every Provider that can be used here."""
+    from fleetctl.providers import names
+
+    return tuple(ProviderName(name) for name in names())
+
+
+def providers(home: Home, config: FleetConfig) -> dict[ProviderName, Provider]:
+    """Every Provider that can be used here, made for this fleet."""
+    from fleetctl.providers import Setup, load
+
+    setup = Setup(fleet=config.name, home=home)
+    return {name: load(name)(setup) for name in provider_names()}
+
+
+@asynccontextmanager
+async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) -> AsyncIterator[Ports]:
+    """The ports of a fleet, closed at the end."""
+    from fleetctl.gateway.supervised import SupervisedGateway
+    from fleetctl.node.local import UnixNodeLink
+    from fleetctl.scrape.source import HttpSignals
+
+    clock = SystemClock()
+    ports = Ports(
+        clock=clock,
+        providers=providers(home, config),
+        nodes=UnixNodeLink(),
+        signals=HttpSignals(clock),
+        gateway=SupervisedGateway(
+            listen=config.gateway_listen, socket=home.gateway_socket, log=home.logs / "gateway.log"
+        )
+        if gateway
+        else None,
+    )
+    try:
+        if isinstance(ports.gateway, SupervisedGateway):
+            await ports.gateway.start()
+        yield ports
+    finally:
+        for provider in ports.providers.values():
+            await provider.close()
+        await ports.nodes.close()
+        await ports.signals.close()
+        if ports.gateway is not None:
+            await ports.gateway.close()
+
+
+def controller(
+    store: SqlStore, ports: Ports, config: FleetConfig, *, boundary: Callable[[str], None] = no_boundary
+) -> Controller:
+    """A controller of the fleet; it does not hold the Lease yet."""
+    return Controller(
+        store, ports, fleet=config.name, holder=this_holder(), holder_is_dead=holder_is_dead, boundary=boundary
+    )
+
+
+def this_holder() -> str:
+    """This process as the holder of a Lease: `host/pid/start`."""
+    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+
+
+def holder_process(holder: str) -> psutil.Process | None:
+    """The process behind a holder, when it is of this machine and alive."""
+    host, pid, started = _parts(holder)
+    if host != socket.gethostname():
+        return None
+    try:
+        process = psutil.Process(pid)
+        # One that was killed stays a zombie until its parent, or whoever took its place, has heard of it.
+        same = f"{process.create_time():.2f}" == started and process.status() != psutil.STATUS_ZOMBIE
+        return process if same else None
+    except psutil.Error:
+        return None
+
+
+def holder_is_dead(holder: str) -> bool:
+    """Whether the holder was a process of this machine that is certainly gone."""
+    host, _, _ = _parts(holder)
+    return host == socket.gethostname() and holder_process(holder) is None
+
+
+def _parts(holder: str) -> tuple[str, int, str]:
+    host, _, rest = holder.partition("/")
+    pid, _, started = rest.partition("/")
+    return host, int(pid) if pid.isdigit() else -1, started
+
+
+def lease_is_live(store: SqlStore, now: float) -> bool:
+    """Whether a controller holds the fleet right now."""
+    lease = store.lease()
+    return lease is not None and lease.expires_at > now and not holder_is_dead(lease.holder)
+
+
+def log_of(home: Home, name: str) -> Path:
+    with _writing(home):
+        home.logs.mkdir(parents=True, exist_ok=True)
+    return home.logs / f"{name}.log"

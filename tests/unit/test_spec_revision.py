@@ -1,0 +1,82 @@
+"""Which changes make a new edition of a Service, and which do not."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from fleetctl.model.names import ServiceName
+from fleetctl.model.services import (
+    EngineMetrics,
+    Gpu,
+    Market,
+    Placement,
+    Scaling,
+    Schedule,
+    Service,
+    Slo,
+    Standby,
+)
+from fleetctl.spec.revision import REVISION_CHARS, revision
+
+CHAT = Service(name=ServiceName("chat"), engine="vllm", model="hf://a/b@1", gpu=(Gpu(name="L40S"),), concurrency=64)
+
+RUNS: dict[str, Any] = {
+    "engine": "sglang",
+    "model": "hf://a/b@2",
+    "gpu": (Gpu(name="L40S", count=2),),
+    "concurrency": 65,
+    "image": "vllm/vllm-openai:v0.11.0",
+    "command": ("serve",),
+    "args": ("--max-model-len", "8192"),
+    "env": (("A", "1"),),
+    "metrics": EngineMetrics(running="r"),
+    "readiness_path": "/ready",
+    "pool": "gpus",
+}
+AROUND: dict[str, Any] = {
+    "name": "other",
+    "slo": Slo(ttft_s=5),
+    "scaling": Scaling(max=9, target=0.5),
+    "standby": Standby(steps=2),
+    "schedule": (Schedule(cron="* * * * *", min=1),),
+    "placement": Placement(market=Market.SPOT),
+    "startup_timeout_s": 1.0,
+    "drain_timeout_s": 1.0,
+    "queue_timeout_s": 1.0,
+}
+
+
+def test_every_field_is_known_to_this_test() -> None:
+    assert {field.name for field in fields(Service)} == RUNS.keys() | AROUND.keys()
+
+
+@pytest.mark.parametrize("field", RUNS)
+def test_what_a_replica_runs_makes_a_new_revision(field: str) -> None:
+    assert revision(replace(CHAT, **{field: RUNS[field]})) != revision(CHAT)
+
+
+@pytest.mark.parametrize("field", AROUND)
+def test_what_stands_around_it_does_not(field: str) -> None:
+    assert revision(replace(CHAT, **{field: AROUND[field]})) == revision(CHAT)
+
+
+def test_words_are_not_joined() -> None:
+    assert revision(replace(CHAT, args=("a", "b"))) != revision(replace(CHAT, args=("a b",)))
+    assert revision(replace(CHAT, args=("a",))) != revision(replace(CHAT, command=("a",)))
+
+
+def test_the_order_of_variables_means_nothing() -> None:
+    one = replace(CHAT, env=(("A", "1"), ("B", "2")))
+    other = replace(CHAT, env=(("B", "2"), ("A", "1")))
+
+    assert revision(one) == revision(other)
+
+
+def test_it_is_the_same_in_every_release() -> None:
+    """Another value here restarts every Replica of every user at the next update."""
+    full = replace(CHAT, **{field: value for field, value in RUNS.items() if field not in ("engine", "model", "gpu")})
+
+    assert revision(CHAT) == "c99dd90c2b9e"
+    assert revision(full) == "94d7074f9de7"
+    assert len(revision(CHAT)) == REVISION_CHARS

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from fleetctl.model.checks import Check
 from fleetctl.model.decisions import Decision, Event, Plan
-from fleetctl.model.instances import LaunchSpec, Listing, Offer
+from fleetctl.model.instances import LaunchSpec, Leftover, Listing, Offer
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired, NodeStatus
 from fleetctl.model.routes import Routes
@@ -47,6 +48,18 @@ class Provider(Protocol):
 
     async def terminate(self, instance: InstanceId) -> None:
         """Give it back for good. One that is gone already is no error."""
+
+    async def console(self, instance: InstanceId) -> str:
+        """The last that the machine wrote to its console, for a diagnosis; empty where there is nothing yet."""
+
+    async def leftovers(self, fleet: str) -> Sequence[Leftover]:
+        """Everything of the fleet that is there besides Instances, in the order in which it can be removed."""
+
+    async def remove(self, leftover: Leftover) -> None:
+        """Remove it. One that is gone already is no error; one still in use is `InvalidRequest`. Never an Instance."""
+
+    async def checks(self, pools: Sequence[Pool]) -> Sequence[Check]:
+        """Whether credentials, each call that will be needed, and quotas suffice for these Pools. Changes nothing."""
 
     async def close(self) -> None: ...
 

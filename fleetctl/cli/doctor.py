@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from fleetctl.cli.output import Column, Format, Output, ago, emit, say, several
 from fleetctl.cli.views import FleetView, fleet_view, instance_rows, service_rows
 from fleetctl.errors import FleetError, NotFound
+from fleetctl.model.checks import Check, Status
 from fleetctl.paths import Home, home
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.wiring import fleet_store, holder_is_dead, load_config, providers
@@ -25,16 +25,6 @@ FILES_WANTED = 4096
 """Open files of a gateway under load: two for each request it carries."""
 DISK_WANTED_BYTES = 1 << 30
 STALE_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of the report; `status` is ok, warn or fail."""
-
-    check: str
-    status: str
-    detail: str
-    fix: str = ""
 
 
 CHECKS: tuple[Column[Check], ...] = (
@@ -79,7 +69,7 @@ def _checks() -> Iterator[Check]:
         yield from asyncio.run(_machines(where, config, view))
         for row in service_rows(view):
             if row.trouble:
-                status = "fail" if row.state in ("failing", "held") else "warn"
+                status: Status = "fail" if row.state in ("failing", "held") else "warn"
                 fix = f"fleetctl explain {row.name}"
                 yield Check(check=f"service/{row.name}", status=status, detail=row.trouble, fix=fix)
     finally:
@@ -132,7 +122,7 @@ def _controller(view: FleetView) -> Check:
     lease = view.lease
     up = any(intent.up for intent in view.intents)
     if lease is None or lease.expires_at < view.at or holder_is_dead(lease.holder):
-        status = "warn" if up else "ok"
+        status: Status = "warn" if up else "ok"
         return Check(check="controller", status=status, detail="none is running", fix="fleetctl daemon start")
     age_s = view.age_s
     detail = f"{lease.holder}, fence {lease.fence}"
@@ -152,7 +142,7 @@ async def _gateway(where: Home, config: FleetConfig, view: FleetView) -> Check:
     found = await find_gateway(where.gateway_socket)
     if found is not None:
         return Check(check="gateway", status="ok", detail=f"pid {found.pid} at {found.listen}")
-    status = "fail" if any(intent.up for intent in view.intents) else "ok"
+    status: Status = "fail" if any(intent.up for intent in view.intents) else "ok"
     return Check(
         check="gateway",
         status=status,

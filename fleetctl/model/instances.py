@@ -21,6 +21,10 @@ class Offer:
     price_source: str
     price_as_of: float
     """Unix seconds."""
+    region: str = ""
+    """What the zone lies in; empty where a Provider has none."""
+    quota_left: int | None = None
+    """Instances of this kind that the account's quota still allows; None: not known."""
 
 
 class InstancePhase(StrEnum):
@@ -91,6 +95,14 @@ class LaunchSpec:
     pool: PoolName
     offer: Offer
     local: LocalMachine = LocalMachine()
+    image: str | None = None
+    """The machine image, in the Provider's own words; None: the Provider's GPU image."""
+    disk_gb: int = 200
+    """Of the boot disk: room for the driver's image, a container image of 20 GB and the weights of a 70B model."""
+    user_data: str = ""
+    """What the machine runs at its first boot (cloud-init). Carries no secret: anyone on the machine can read it."""
+    ssh_key: str = ""
+    """The public key that may log in, as one line of `authorized_keys`."""
 
 
 class Sighting(StrEnum):
@@ -125,3 +137,21 @@ class Listing:
     at: float
     """Unix seconds at which the listing was asked for."""
     instances: tuple[InstanceSeen, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something other than an Instance that a fleet owns at a Provider: a disk, an address, a network, a key."""
+
+    provider: ProviderName
+    kind: str
+    """The Provider's own word, as in `volume` or `security-group`."""
+    id: str
+    """Unique together with `kind` and `region`."""
+    region: str = ""
+    instance: InstanceId | None = None
+    """The Instance it was made for; None: it is shared by the fleet's Instances of its region."""
+    created_at: float | None = None
+    """Unix seconds; None: the Provider does not say."""
+    price_per_hour: float | None = None
+    """US dollars; None: not known. What costs nothing says 0."""

@@ -2,8 +2,8 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
 from fleetctl.errors import UsageError
@@ -20,8 +20,10 @@ class Setup:
 
     fleet: str
     home: Home
-    options: tuple[tuple[str, str], ...] = ()
-    """The provider's own settings, as the configuration gives them."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """The provider's own settings: what `providers: {NAME: {…}}` of the fleet's file says, as JSON has it."""
+    ssh_key: str = ""
+    """The fleet's public key, as one line of `authorized_keys`."""
 
 
 MakeProvider = Callable[[Setup], Provider]

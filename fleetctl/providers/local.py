@@ -28,7 +28,8 @@ import msgspec
 
 import fleetctl
 from fleetctl.errors import Gone, InvalidRequest, OutcomeUnknown, ProviderError
-from fleetctl.model.instances import InstanceSeen, LaunchSpec, Listing, Offer, Sighting
+from fleetctl.model.checks import Check
+from fleetctl.model.instances import InstanceSeen, LaunchSpec, Leftover, Listing, Offer, Sighting
 from fleetctl.model.names import InstanceId, ProviderName
 from fleetctl.model.services import Pool
 from fleetctl.paths import socket_path
@@ -115,6 +116,18 @@ class LocalProvider:
 
     async def terminate(self, instance: InstanceId) -> None:
         await self._in_thread(self._terminate, instance)
+
+    async def console(self, instance: InstanceId) -> str:
+        return ""  # a folder has no console; its agent's log is what there is
+
+    async def leftovers(self, fleet: str) -> Sequence[Leftover]:
+        return ()
+
+    async def remove(self, leftover: Leftover) -> None:
+        raise InvalidRequest(f"{leftover.kind} {leftover.id}: the local provider owns nothing but machines")
+
+    async def checks(self, pools: Sequence[Pool]) -> Sequence[Check]:
+        return ()
 
     async def close(self) -> None:
         """Node agents run on."""

@@ -1,0 +1,17 @@
+"""What a look at one part of the fleet's surroundings found."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of `fleetctl doctor`."""
+
+    check: str
+    status: Status
+    detail: str
+    fix: str = ""
+    """The exact next step, where there is one."""

@@ -77,12 +77,23 @@ def provider_names() -> tuple[ProviderName, ...]:
     return tuple(ProviderName(name) for name in names())
 
 
+LOCAL = ProviderName("local")
+"""This machine: the one Provider that needs no mention in the fleet's file."""
+
+
+def configured(config: FleetConfig) -> tuple[ProviderName, ...]:
+    """The Providers that this fleet may use: `local`, and those that its file names."""
+    return tuple(dict.fromkeys((LOCAL, *(ProviderName(name) for name in config.providers))))
+
+
 def providers(home: Home, config: FleetConfig) -> dict[ProviderName, Provider]:
-    """Every Provider that can be used here, made for this fleet."""
+    """The Providers that this fleet may use, each made for it. Raises `UsageError` for settings that are wrong."""
     from fleetctl.providers import Setup, load
 
-    setup = Setup(fleet=config.name, home=home)
-    return {name: load(name)(setup) for name in provider_names()}
+    return {
+        name: load(name)(Setup(fleet=config.name, home=home, options=config.providers.get(name, {})))
+        for name in configured(config)
+    }
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import typer
 from fleetctl.cli.output import Column, Format, Output, emit
 from fleetctl.cli.session import spec_paths
 from fleetctl.model.services import Service
+from fleetctl.wiring import provider_names
 
 app = typer.Typer(add_completion=False)
 
@@ -31,7 +32,7 @@ def validate(
     """Check fleet files: every problem at once, each with its file, line and mend. Exit code 2 if there is any."""
     from fleetctl.spec.load import load
 
-    fleet = load(spec_paths([*(files or ()), *(file or ())]))
+    fleet = load(spec_paths([*(files or ()), *(file or ())]), providers=provider_names())
     emit(
         fleet.services,
         SERVICES,

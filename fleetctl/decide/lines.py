@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from fleetctl.decide.load import Load
-from fleetctl.decide.scaling import Counts, decide
-from fleetctl.model.decisions import Decision, Memory
+from fleetctl.decide.scaling import decide
+from fleetctl.model.decisions import Decision, Inputs, Memory
 from fleetctl.model.names import ServiceName
 from fleetctl.model.services import Service, Standby
-from fleetctl.model.signals import Unknown
+from fleetctl.model.signals import Flow, Load
 from fleetctl.model.snapshots import Intent
 
 
@@ -106,25 +105,25 @@ def answer(line: Line, services: Sequence[Service], before: Recollection) -> tup
     answers: list[ServiceAnswer] = []
     for seen in line.services:
         service = declared[seen.name]
-        current = seen.ready + len(seen.starting)
+        current = seen.ordered
         if backwards:
             reason = f"hold: time went from {before.t:g} to {line.t:g}"
             answers.append(
                 ServiceAnswer(
                     name=seen.name,
                     desired=current,
-                    standby=_standby(service, current),
+                    standby=_standby(service, current, memories[seen.name].standby if seen.name in memories else None),
                     reason=reason,
                     binding="signal",
                 )
             )
             continue
-        decision, memories[seen.name] = _decide(service, seen, current, memories.get(seen.name), line.t, began)
+        decision, memories[seen.name] = _decide(service, seen, memories.get(seen.name), line.t, before)
         answers.append(
             ServiceAnswer(
                 name=seen.name,
                 desired=decision.desired,
-                standby=_standby(service, decision.desired),
+                standby=_standby(service, decision.desired, decision.standby),
                 reason=decision.reason,
                 binding=decision.binding,
             )
@@ -134,37 +133,60 @@ def answer(line: Line, services: Sequence[Service], before: Recollection) -> tup
 
 
 def _decide(
-    service: Service, seen: ServiceLine, current: int, memory: Memory | None, now: float, began: float
+    service: Service, seen: ServiceLine, memory: Memory | None, now: float, before: Recollection
 ) -> tuple[Decision, Memory]:
-    return decide(
-        Intent(service=service, revision="", changed_at=began),
-        Counts(current=current, ready=seen.ready, coming=len(seen.starting)),
-        load_of(seen.signals, now),
-        memory or Memory(),
-        now,
-        price_per_replica=None,
+    span_s = 0.0 if before.t is None else now - before.t
+    signals = seen.signals
+    load = load_of(signals, span_s)
+    inputs = Inputs(
+        at=now,
+        load=load if isinstance(load, Load) else None,
+        why_unknown=load if isinstance(load, str) else "",
+        current=seen.ordered,
+        ready=seen.ready,
+        coming=len(seen.starting),
+        ages_s=tuple(starting.age_s for starting in seen.starting),
+        standby=seen.standby,
+        flow=Flow(
+            span_s=span_s,
+            arrivals=_count(signals.arrivals),
+            input_tokens=_count(signals.input_tokens),
+            output_tokens=_count(signals.output_tokens),
+            completed=_count(signals.completed),
+        )
+        if span_s > 0
+        else Flow(),
     )
+    began = now if before.began is None else before.began
+    return decide(Intent(service=service, revision="", changed_at=began), inputs, memory or Memory())
 
 
-def load_of(signals: Signals, now: float) -> Load | Unknown:
-    """The load that the signals tell; Unknown where they do not."""
+def load_of(signals: Signals, span_s: float) -> Load | str:
+    """The load that the signals tell, as a mean over `span_s` seconds; or why it is unknown."""
     concurrency = signals.concurrency
     if concurrency is None:
-        return Unknown(reason="no concurrency in the line", since=now)
+        return "no concurrency in the line"
     if not isfinite(concurrency) or concurrency < 0:
-        return Unknown(reason=f"concurrency {concurrency:g} is no load", since=now)
-    queue = signals.queue
-    known = queue is not None and isfinite(queue) and queue >= 0
+        return f"concurrency {concurrency:g} is no load"
     return Load(
         low=concurrency,
         high=concurrency,
-        queued=round(queue) if known and queue is not None else 0,
+        queued=min(concurrency, _count(signals.queue) or 0.0),
         oldest_wait_s=0.0,
         unknown=0,
+        mean_over_s=span_s,
     )
 
 
-def _standby(service: Service, desired: int) -> int:
+def _count(value: float | None) -> float | None:
+    """What is negative or not finite is unknown."""
+    return value if value is not None and isfinite(value) and value >= 0 else None
+
+
+def _standby(service: Service, desired: int, wanted: int | None) -> int:
+    """What the policy wants, where the file leaves it to it; else what the file says."""
     standby = service.standby or Standby()
     slots = standby.slots if standby.slots is not None else standby.steps * service.scaling.step
+    if standby.auto and wanted is not None:
+        slots = wanted
     return max(0, min(slots, service.scaling.max - desired))

@@ -1,39 +1,14 @@
 """The concurrency of a Service: queued + running, with what is unknown kept unknown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.replicas import Replica, ReplicaPhase
 from fleetctl.model.services import Service
-from fleetctl.model.signals import QueueStats, Reading, Unknown
+from fleetctl.model.signals import Load, QueueStats, Reading, Unknown
 
 STALE_S = 15.0
 """A reading older than this says nothing of now: several ticks, and the HPA's own metric resolution."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What is known of a Service's concurrency, in requests.
-
-    `low` counts unknown Replicas as idle, `high` as full to the target; where nothing is unknown they are equal.
-    """
-
-    low: float
-    high: float
-    queued: int
-    oldest_wait_s: float
-    unknown: int
-    """Ready Replicas whose load is not known."""
-    queue_known: bool = True
-
-    def nearest(self, wanted: float) -> float:
-        """The possible concurrency that is nearest to `wanted`.
-
-        With `wanted` = what the present Replicas are meant to carry, this is the HorizontalPodAutoscaler's rule for
-        missing metrics: they count as 0 when scaling up and as 100 % of the target when scaling down.
-        """
-        return min(max(wanted, self.low), self.high)
 
 
 def measure(

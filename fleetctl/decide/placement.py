@@ -9,7 +9,7 @@ from fleetctl.model.instances import Instance, InstancePhase, Wanted
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.nodes import ArtifactState, NodeStatus
 from fleetctl.model.replicas import Origin, Replica, ReplicaPhase, Role
-from fleetctl.model.services import Gpu, Pool, Service, Standby, Tier
+from fleetctl.model.services import Gpu, Pool, Service, Standby, Tier, same_product
 from fleetctl.model.signals import QueueStats, Reading
 from fleetctl.model.snapshots import Intent
 
@@ -227,7 +227,7 @@ def keep_standby_replicas(draft: Draft, intent: Intent, *, allowed: int | None) 
 def gpus_needed(service: Service, held: Gpu) -> int | None:
     """GPUs of an Instance that one Replica takes, or None when it cannot run there."""
     for wanted in service.gpu:
-        if wanted.name in ("ANY", held.name) or held.name == "ANY":
+        if same_product(wanted.name, held.name):
             return wanted.count if wanted.count <= held.count else None
     return None
 

@@ -5,14 +5,16 @@ from dataclasses import replace
 
 from fleetctl.decide import desired, lifecycle, placement, pools
 from fleetctl.decide.draft import Draft
+from fleetctl.decide.flow import measured
 from fleetctl.decide.load import measure
-from fleetctl.decide.scaling import Counts, decide, starts_allowed
-from fleetctl.model.decisions import Decision, Memory, Plan
+from fleetctl.decide.scaling import decide, starts_allowed
+from fleetctl.decide.standby import standby_ready
+from fleetctl.model.decisions import Decision, Inputs, Memory, Plan
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import ServiceName
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.services import Service
-from fleetctl.model.signals import QueueStats, Unknown
+from fleetctl.model.signals import Load, QueueStats, Unknown
 from fleetctl.model.snapshots import Intent, Snapshot
 
 
@@ -23,13 +25,13 @@ def plan(snapshot: Snapshot) -> Plan:
     decisions: list[Decision] = []
     memories: list[tuple[ServiceName, Memory]] = []
     for intent in snapshot.intents:
-        counts = _counts(draft, intent)
-        decision, memory = _decide(draft, intent, counts)
+        decision, memory = _decide(draft, intent)
         decisions.append(decision)
         if memory != snapshot.memories.get(intent.service.name):
             memories.append((intent.service.name, memory))
         placement.release_drained(draft, intent, _known_queue(snapshot, intent), gateway=snapshot.queues is not None)
-        allowed, _ = starts_allowed(memory, counts, snapshot.now)
+        assert decision.inputs is not None
+        allowed, _ = starts_allowed(memory, coming=decision.inputs.coming, now=snapshot.now)
         left = placement.resize(draft, intent, decision.desired, allowed=allowed)
         placement.keep_standby_replicas(draft, intent, allowed=left)
     for pool in draft.pools.values():
@@ -54,47 +56,51 @@ def plan(snapshot: Snapshot) -> Plan:
     )
 
 
-def _counts(draft: Draft, intent: Intent) -> Counts:
-    every = draft.of_service(intent.service.name)
-    serving = [replica for replica in every if replica.role is Role.SERVING]
-    fresh = sum(1 for replica in serving if replica.revision == intent.revision)
-    current = fresh
-    if fresh < len(serving):
-        # A Rollout changes which Replicas serve, not how many: what was desired last is what is there to scale from.
-        memory = draft.snapshot.memories.get(intent.service.name)
-        last = memory.last_desired if memory is not None else None
-        current = max(fresh, len(serving) if last is None else last)
-    ready = sum(1 for replica in serving if replica.phase is ReplicaPhase.READY)
-    return Counts(
-        current=current,
-        ready=min(current, ready),
-        coming=sum(
-            1
-            for replica in every
-            if replica.revision == intent.revision
-            and replica.role is not Role.DRAINING
-            and replica.phase not in (ReplicaPhase.READY, ReplicaPhase.ASLEEP)
-        ),
-    )
+def _decide(draft: Draft, intent: Intent) -> tuple[Decision, Memory]:
+    inputs, memory = _inputs(draft, intent)
+    decision, memory = decide(intent, inputs, memory)
+    if decision.change:
+        draft.say(
+            "scale",
+            f"service/{intent.service.name}",
+            f"{decision.current} → {decision.desired}: {decision.reason}",
+        )
+    return decision, memory
 
 
-def _decide(draft: Draft, intent: Intent, counts: Counts) -> tuple[Decision, Memory]:
+def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
+    """What this tick's Decision is made from, and the Service's memory with the counters that were read."""
     service = intent.service
     snapshot = draft.snapshot
     every = draft.of_service(service.name)
     fresh = [replica for replica in every if replica.revision == intent.revision]
-    serving = [replica for replica in fresh if replica.role is Role.SERVING]
+    serving = [replica for replica in every if replica.role is Role.SERVING]
+    fresh_serving = [replica for replica in fresh if replica.role is Role.SERVING]
     memory = _with_failures(draft, intent, fresh)
-    load = measure(service, _loaded(every), snapshot.readings, _queue(snapshot, intent), snapshot.now)
-    price = _price_per_replica(draft, service, serving)
-    decision, memory = decide(intent, counts, load, memory, snapshot.now, price_per_replica=price)
-    if decision.change:
-        draft.say(
-            "scale",
-            f"service/{service.name}",
-            f"{decision.current} → {decision.desired}: {decision.reason}",
-        )
-    return decision, memory
+    current = len(fresh_serving)
+    if current < len(serving):
+        # A Rollout changes which Replicas serve, not how many: what was desired last is what is there to scale from.
+        last = memory.last_desired
+        current = max(current, len(serving) if last is None else last)
+    loaded, queue = _loaded(every), _queue(snapshot, intent)
+    load = measure(service, loaded, snapshot.readings, queue, snapshot.now)
+    flow, tally = measured(memory.tally, loaded, snapshot.readings, queue, load, snapshot.now)
+    coming = (ReplicaPhase.READY, ReplicaPhase.ASLEEP)
+    inputs = Inputs(
+        at=snapshot.now,
+        load=load if isinstance(load, Load) else None,
+        why_unknown=load.reason if isinstance(load, Unknown) else "",
+        current=current,
+        ready=min(current, sum(1 for replica in serving if replica.phase is ReplicaPhase.READY)),
+        coming=sum(1 for replica in fresh if replica.role is not Role.DRAINING and replica.phase not in coming),
+        ages_s=tuple(
+            snapshot.now - replica.created_at for replica in serving if replica.phase is not ReplicaPhase.READY
+        ),
+        standby=standby_ready(draft, intent),
+        flow=flow,
+        price_per_replica=_price_per_replica(draft, service, fresh_serving),
+    )
+    return inputs, replace(memory, tally=tally)
 
 
 def _loaded(replicas: Sequence[Replica]) -> list[Replica]:

@@ -1,16 +1,15 @@
 """From the load of one Service to a Decision: signal → wish → stabilise → schedule → rates → step → limits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 from fleetctl.decide.limits import rate_limited, stepped
-from fleetctl.decide.load import Load
 from fleetctl.decide.policies import View, policy
 from fleetctl.decide.schedules import bounds
 from fleetctl.decide.windows import extreme, push
-from fleetctl.model.decisions import Decision, Memory, StageNote
-from fleetctl.model.signals import Unknown
+from fleetctl.model.decisions import Decision, Inputs, Memory, StageNote
+from fleetctl.model.signals import Load
 from fleetctl.model.snapshots import Intent
 
 FAILURES_BEFORE_HOLD = 3
@@ -24,58 +23,42 @@ _EPSILON = 1e-9
 """Exact loads must not round up to one Replica more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """The serving Replicas of one Service now, of its present revision; of any while a Rollout replaces them."""
-
-    current: int
-    ready: int
-    coming: int = 0
-    """Replicas of the present revision on their way, Standby too."""
-
-
-def decide(
-    intent: Intent,
-    counts: Counts,
-    load: Load | Unknown,
-    memory: Memory,
-    now: float,
-    *,
-    price_per_replica: float | None,
-) -> tuple[Decision, Memory]:
+def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Memory]:
     """How many Replicas the Service shall have, why, and what is to be remembered. Deterministic."""
     trail = _Trail()
-    memory, desired = _desired(intent, counts, load, memory, now, trail)
-    allowed, held = starts_allowed(memory, counts, now)
-    if allowed is not None and desired > counts.current + allowed:
-        desired = trail.set("failures", counts.current + allowed, held)
-    if desired != counts.current:
-        moved = push_move(memory.moves, now, desired - counts.current, _longest_period(intent))
+    load, now = inputs.load, inputs.at
+    memory, desired = _desired(intent, inputs, memory, trail)
+    allowed, held = starts_allowed(memory, coming=inputs.coming, now=now)
+    if allowed is not None and desired > inputs.current + allowed:
+        desired = trail.set("failures", inputs.current + allowed, held)
+    if desired != inputs.current:
+        moved = push_move(memory.moves, now, desired - inputs.current, _longest_period(intent))
         memory = replace(memory, moves=moved)
     memory = replace(memory, last_desired=desired)
-    reason = trail.reason()
+    price = inputs.price_per_replica
     decision = Decision(
         service=intent.service.name,
         at=now,
-        current=counts.current,
-        ready=counts.ready,
+        current=inputs.current,
+        ready=inputs.ready,
         desired=desired,
         binding=trail.binding,
-        reason=reason,
+        reason=trail.reason(),
         stages=tuple(trail.notes),
-        concurrency=None if isinstance(load, Unknown) else load.low,
-        concurrency_most=None if isinstance(load, Unknown) else load.high,
-        unknown=counts.ready if isinstance(load, Unknown) else load.unknown,
-        queued=None if isinstance(load, Unknown) or not load.queue_known else load.queued,
+        concurrency=load.low if load else None,
+        concurrency_most=load.high if load else None,
+        unknown=load.unknown if load else inputs.ready,
+        queued=round(load.queued) if load and load.queue_known else None,
         target=intent.service.target_concurrency,
-        price_per_hour=None if price_per_replica is None else price_per_replica * desired,
+        price_per_hour=None if price is None else price * desired,
+        standby=memory.standby,
+        inputs=inputs,
     )
     return decision, memory
 
 
-def _desired(
-    intent: Intent, counts: Counts, load: Load | Unknown, memory: Memory, now: float, trail: "_Trail"
-) -> tuple[Memory, int]:
+def _desired(intent: Intent, inputs: Inputs, memory: Memory, trail: "_Trail") -> tuple[Memory, int]:
+    load, now = inputs.load, inputs.at
     service = intent.service
     scaling = service.scaling
     if not intent.up:
@@ -85,15 +68,15 @@ def _desired(
     if memory.busy_at is None or memory.busy_at < intent.changed_at:
         # A Service just declared or changed counts as busy, so that it is seen to work before it goes to zero.
         memory = replace(memory, busy_at=max(intent.changed_at, memory.busy_at or 0.0))
-    if counts.current and not counts.ready:
+    if inputs.current and not inputs.ready:
         # Idle time begins when requests could be served; a boot may take longer than `idle_s`.
         memory = replace(memory, busy_at=now)
 
-    if isinstance(load, Unknown):
-        wanted = counts.current
-        trail.set("signal", wanted, f"hold: load unknown, {load.reason}")
+    if load is None:
+        wanted = inputs.current
+        trail.set("signal", wanted, f"hold: load unknown, {inputs.why_unknown}")
     else:
-        memory, wanted = _wish(intent, counts, load, memory, now, trail)
+        memory, wanted = _wish(intent, inputs, load, memory, trail)
 
     wanted = _scheduled(intent, wanted, now, trail)
     override = intent.override
@@ -102,12 +85,12 @@ def _desired(
         return memory, trail.set("limits", min(wanted, scaling.max), f"max is {scaling.max}")
 
     lowest = scaling.min
-    behavior = scaling.up if wanted > counts.current else scaling.down
-    limited = rate_limited(counts.current, wanted, behavior, memory.moves, now)
-    direction = "up" if wanted > counts.current else "down"
+    behavior = scaling.up if wanted > inputs.current else scaling.down
+    limited = rate_limited(inputs.current, wanted, behavior, memory.moves, now)
+    direction = "up" if wanted > inputs.current else "down"
     wanted = trail.set("rates", limited, f"the {direction} behavior allows {limited} for now")
     wanted = trail.set(
-        "step", stepped(counts.current, wanted, scaling.step, lowest), f"replicas move in steps of {scaling.step}"
+        "step", stepped(inputs.current, wanted, scaling.step, lowest), f"replicas move in steps of {scaling.step}"
     )
     if wanted > scaling.max:
         wanted = trail.set("limits", scaling.max, f"max is {scaling.max}")
@@ -116,62 +99,62 @@ def _desired(
     return memory, wanted
 
 
-def _wish(
-    intent: Intent, counts: Counts, load: Load, memory: Memory, now: float, trail: "_Trail"
-) -> tuple[Memory, int]:
-    service = intent.service
+def _wish(intent: Intent, inputs: Inputs, load: Load, memory: Memory, trail: "_Trail") -> tuple[Memory, int]:
+    service, now = intent.service, inputs.at
     scaling = service.scaling
-    carried = counts.current * service.target_concurrency
+    carried = inputs.current * service.target_concurrency
     sample = load.nearest(carried)
     keep_s = max(scaling.window_s, scaling.panic_window_s)
-    memory = replace(memory, load=push(memory.load, now, sample, keep_s=keep_s))
+    since = now - load.mean_over_s
+    if memory.load and memory.load[-1][0] > since:
+        since = now
+    memory = replace(memory, load=push(memory.load, since, sample, keep_s=keep_s + load.mean_over_s))
     if load.high > 0 or not load.queue_known:
         memory = replace(memory, busy_at=now)
     note = f"{load.low:g} queued + running"
     if load.unknown or not load.queue_known:
         what = f"{load.unknown} replicas" if load.unknown else "the queue"
         note = f"between {load.low:g} and {load.high:g} queued + running, {what} unknown; counted as {sample:g}"
-    trail.start("signal", counts.current, note)
+    trail.start("signal", inputs.current, note)
 
-    wish = policy(scaling.policy)(
-        View(now=now, service=service, current=counts.current, ready=counts.ready, load=load, memory=memory)
-    )
+    wish = policy(scaling.policy)(View(service=service, inputs=inputs, load=load, memory=memory))
     memory = wish.memory
-    wanted = trail.set(scaling.policy, wish.replicas, wish.reason)
-    if not load.queue_known and wanted < counts.current:
-        wanted = trail.set("signal", counts.current, "hold: the gateway's queue is unknown, so nothing is taken away")
+    stage = f"{scaling.policy}/{wish.binding}" if wish.binding else scaling.policy
+    wanted = trail.set(stage, wish.replicas, wish.reason)
+    if not load.queue_known and wanted < inputs.current:
+        wanted = trail.set("signal", inputs.current, "hold: the gateway's queue is unknown, so nothing is taken away")
 
     keep_s = max(scaling.up.stabilization_s, scaling.down.stabilization_s, scaling.scale_down_delay_s)
     memory = replace(memory, wishes=push(memory.wishes, now, wanted, keep_s=keep_s))
     if scaling.policy != "fixed":
-        wanted = _stabilised(intent, counts, memory, wanted, now, trail)
-        wanted = _around_zero(intent, counts, load, memory, wanted, now, trail)
-        full = min(counts.current, ceil(load.high / service.target_concurrency - _EPSILON))
+        wanted = _stabilised(intent, inputs, memory, wanted, now, trail)
+        wanted = _around_zero(intent, inputs, load, memory, wanted, now, trail)
+        full = min(inputs.current, ceil(load.high / service.target_concurrency - _EPSILON))
         if load.unknown and wanted < full:
             # The average may still be low from before they went silent; whoever is silent now may be full.
             wanted = trail.set("signal", full, f"hold: {load.unknown} replicas of unknown load may be full")
     return memory, wanted
 
 
-def _stabilised(intent: Intent, counts: Counts, memory: Memory, wanted: int, now: float, trail: "_Trail") -> int:
+def _stabilised(intent: Intent, inputs: Inputs, memory: Memory, wanted: int, now: float, trail: "_Trail") -> int:
     scaling = intent.service.scaling
     up_s = scaling.up.stabilization_s
     down_s = max(scaling.down.stabilization_s, scaling.scale_down_delay_s)
-    if wanted > counts.current and up_s > 0:
+    if wanted > inputs.current and up_s > 0:
         steady = extreme(memory.wishes, now, up_s, min)
         if steady is not None and steady < wanted:
-            steady = max(steady, counts.current)
+            steady = max(steady, inputs.current)
             return trail.set("stabilised", steady, f"no more than {steady} was wanted throughout the last {up_s:g} s")
-    if wanted < counts.current and down_s > 0:
+    if wanted < inputs.current and down_s > 0:
         steady = extreme(memory.wishes, now, down_s, max)
         if steady is not None and steady > wanted:
-            steady = min(steady, counts.current)
+            steady = min(steady, inputs.current)
             return trail.set("stabilised", steady, f"{steady} was still wanted within the last {down_s:g} s")
     return wanted
 
 
 def _around_zero(
-    intent: Intent, counts: Counts, load: Load, memory: Memory, wanted: int, now: float, trail: "_Trail"
+    intent: Intent, inputs: Inputs, load: Load, memory: Memory, wanted: int, now: float, trail: "_Trail"
 ) -> int:
     """From zero at the first request, to zero only after `idle_s` without any; where `min` allows zero at all."""
     if wanted > 0 or intent.service.scaling.min > 0:
@@ -196,7 +179,7 @@ def _scheduled(intent: Intent, wanted: int, now: float, trail: "_Trail") -> int:
     return wanted
 
 
-def starts_allowed(memory: Memory, counts: Counts, now: float) -> tuple[int | None, str]:
+def starts_allowed(memory: Memory, *, coming: int, now: float) -> tuple[int | None, str]:
     """How many Replicas may be started now, and why so few; None: any number. Few while none gets ready."""
     recent = [at for at in memory.failures if now - at < FAILURE_MEMORY_S]
     if len(recent) < FAILURES_BEFORE_HOLD:
@@ -206,7 +189,7 @@ def starts_allowed(memory: Memory, counts: Counts, now: float) -> tuple[int | No
     left_s = recent[-1] + pause_s - now
     if left_s > 0:
         return 0, f"hold: {what}; the next try is in {left_s:.0f} s (see: fleetctl events)"
-    if counts.coming:
+    if coming:
         return 0, f"hold: {what}; one more is being tried"
     # One at a time: the next try shows whether it is mended.
     return 1, f"{what}; trying one"

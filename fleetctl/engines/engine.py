@@ -8,7 +8,7 @@ from fleetctl.model.nodes import Call
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One gauge of an exposition, by its exact name; several series of it are added up."""
+    """One gauge or counter of an exposition, by its exact name; several series of it are added up."""
 
     name: str
     where: tuple[tuple[str, str], ...] = ()
@@ -18,11 +18,15 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Which gauges together are the load of a Replica."""
+    """Which gauges together are the load of a Replica, and the counters that stand beside them."""
 
     running: Metric
     waiting: Metric | None = None
     """None: the engine has no queue of its own."""
+    input_tokens: Metric | None = None
+    """Counter of prompt tokens read; None: it has none. Likewise the two below."""
+    output_tokens: Metric | None = None
+    completed: Metric | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,12 @@ from fleetctl.engines.engine import Cache, Engine, Hub, Load, LogHint, Metric
 ENGINE = Engine(
     name="llama.cpp",
     loads=(
-        Load(running=Metric(name="llamacpp:requests_processing"), waiting=Metric(name="llamacpp:requests_deferred")),
+        Load(
+            running=Metric(name="llamacpp:requests_processing"),
+            waiting=Metric(name="llamacpp:requests_deferred"),
+            input_tokens=Metric(name="llamacpp:prompt_tokens_total"),
+            output_tokens=Metric(name="llamacpp:tokens_predicted_total"),
+        ),
     ),
     concurrency=4,
     concurrency_argument="--parallel",

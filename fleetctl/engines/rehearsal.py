@@ -5,7 +5,15 @@ from fleetctl.model.nodes import Call
 
 ENGINE = Engine(
     name="rehearsal",
-    loads=(Load(running=Metric(name="vllm:num_requests_running"), waiting=Metric(name="vllm:num_requests_waiting")),),
+    loads=(
+        Load(
+            running=Metric(name="vllm:num_requests_running"),
+            waiting=Metric(name="vllm:num_requests_waiting"),
+            input_tokens=Metric(name="vllm:prompt_tokens_total"),
+            output_tokens=Metric(name="vllm:generation_tokens_total"),
+            completed=Metric(name="vllm:request_success_total"),
+        ),
+    ),
     concurrency=8,
     concurrency_argument="--max-num-seqs",
     name_argument="--served-model-name",

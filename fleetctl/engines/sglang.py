@@ -18,6 +18,9 @@ ENGINE = Engine(
         Load(
             running=Metric(name="sglang:num_running_reqs", where=_ONCE),
             waiting=Metric(name="sglang:num_queue_reqs", where=_ONCE),
+            input_tokens=Metric(name="sglang:prompt_tokens_total"),
+            output_tokens=Metric(name="sglang:generation_tokens_total"),
+            completed=Metric(name="sglang:num_requests_total"),
         ),
     ),
     concurrency=256,

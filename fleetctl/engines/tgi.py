@@ -8,7 +8,15 @@ from fleetctl.engines.engine import Cache, Engine, Hub, Load, LogHint, Metric
 
 ENGINE = Engine(
     name="tgi",
-    loads=(Load(running=Metric(name="tgi_batch_current_size"), waiting=Metric(name="tgi_queue_size")),),
+    loads=(
+        Load(
+            running=Metric(name="tgi_batch_current_size"),
+            waiting=Metric(name="tgi_queue_size"),
+            input_tokens=Metric(name="tgi_request_input_length_sum"),
+            output_tokens=Metric(name="tgi_request_generated_tokens_sum"),
+            completed=Metric(name="tgi_request_success"),
+        ),
+    ),
     concurrency=128,
     concurrency_argument="--max-concurrent-requests",
     command=("text-generation-launcher", "--model-id", "{model}", "--hostname", "127.0.0.1", "--port", "{port}"),

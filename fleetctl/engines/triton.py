@@ -19,7 +19,13 @@ _FRONT_END = "/opt/tritonserver/python/openai/openai_frontend/main.py"
 ENGINE = Engine(
     name="triton",
     loads=(
-        Load(running=Metric(name="vllm:num_requests_running"), waiting=Metric(name="vllm:num_requests_waiting")),
+        Load(
+            running=Metric(name="vllm:num_requests_running"),
+            waiting=Metric(name="vllm:num_requests_waiting"),
+            input_tokens=Metric(name="vllm:prompt_tokens_total"),
+            output_tokens=Metric(name="vllm:generation_tokens_total"),
+            completed=Metric(name="vllm:request_success_total"),
+        ),
         Load(
             running=Metric(name="nv_trt_llm_request_metrics", where=(("request_type", "scheduled"),)),
             waiting=Metric(name="nv_trt_llm_request_metrics", where=(("request_type", "waiting"),)),

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetctl.model.instances import Instance, LaunchSpec
+from fleetctl.model.learning import Learning
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired
 from fleetctl.model.replicas import Replica
 from fleetctl.model.routes import Routes
+from fleetctl.model.signals import Flow, Load, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,36 @@ class Memory:
     failures: tuple[float, ...] = ()
     """When Replicas of the present revision failed before they were ever ready."""
     last_desired: int | None = None
+    tally: Tally | None = None
+    """The counters as last read; None: none yet."""
+    learning: Learning | None = None
+    """What the policy `auto` has learned; None: it has not begun."""
+    standby: int | None = None
+    """Slots that a policy wants to stand by; None: it did not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """All that a Decision is made from besides the Service's Intent and its Memory."""
+
+    at: float
+    """Unix seconds; in lines, seconds from any beginning."""
+    load: Load | None
+    """None: unknown, never zero."""
+    why_unknown: str = ""
+    """With an unknown load."""
+    current: int = 0
+    """Serving Replicas, ready or on their way, of the present revision; of any while a Rollout replaces them."""
+    ready: int = 0
+    coming: int = 0
+    """Replicas of the present revision on their way, Standby too."""
+    ages_s: tuple[float, ...] = ()
+    """How long ago each serving Replica on its way was ordered."""
+    standby: int = 0
+    """Slots that stand by, ready to be taken."""
+    flow: Flow = Flow()
+    price_per_replica: float | None = None
+    """US dollars an hour; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +99,10 @@ class Decision:
     """Requests per Replica aimed at."""
     price_per_hour: float | None = None
     """Of the Service's serving Replicas at `desired`; None: not all prices are known."""
+    standby: int | None = None
+    """Slots that shall stand by, where the policy sizes them (`standby: auto`); None: the file says how many."""
+    inputs: Inputs | None = None
+    """What it was made from; None: stored by a fleetctl that did not keep it."""
 
     @property
     def change(self) -> int:

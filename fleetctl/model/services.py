@@ -37,6 +37,11 @@ class Gpu:
         return f"{self.name}:{self.count}"
 
 
+def same_product(wanted: str, held: str) -> bool:
+    """Whether a GPU called `held` is what `wanted` asks for: `A100` is A100-40GB and A100-80GB too, `ANY` is all."""
+    return "ANY" in (wanted, held) or held == wanted or held.startswith(f"{wanted}-")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatePolicy:
     """At most `value` replicas (or per cent of the replicas) may be added or removed in any `period_s` seconds."""
@@ -97,6 +102,8 @@ class Standby:
     tier: Tier = Tier.WARM
     steps: int = 1
     slots: int | None = None
+    auto: bool = False
+    """Sized by the policy, from what a Standby costs and saves; `steps` holds until it has learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +135,14 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColdStart:
+    """A first guess of how long a start takes, in seconds; None: estimated from the model's size, then learned."""
+
+    cold_s: float | None = None
+    standby_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMetrics:
     """Names of the load metrics of a `generic` engine, matched exactly. Several series of one name are added up."""
 
@@ -156,6 +171,7 @@ class Service:
     metrics: EngineMetrics | None = None
     readiness_path: str | None = None
     slo: Slo | None = None
+    cold_start: ColdStart = ColdStart()
     scaling: Scaling = field(default_factory=Scaling)
     standby: Standby | None = None
     """None: the Pool's own setting."""

@@ -22,6 +22,12 @@ class Reading:
     at: float
     running: float
     waiting: float
+    input_tokens: float | None = None
+    """Prompt tokens read since the engine started; None: it does not say."""
+    output_tokens: float | None = None
+    """Tokens made since the engine started."""
+    completed: float | None = None
+    """Requests ended since the engine started."""
 
     @property
     def total(self) -> float:
@@ -55,3 +61,67 @@ class QueueStats:
     completed: int
     failed: int
     """Accepted, then not answered by any Replica."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is known of a Service's concurrency, in requests.
+
+    `low` counts unknown Replicas as idle, `high` as full to the target; where nothing is unknown they are equal.
+    """
+
+    low: float
+    high: float
+    queued: float
+    """Those of them that wait at the gateway, or, where a line says so, anywhere."""
+    oldest_wait_s: float
+    unknown: int
+    """Ready Replicas whose load is not known."""
+    queue_known: bool = True
+    mean_over_s: float = 0.0
+    """The load is a mean over so many seconds before the tick; 0: it is the load at the tick."""
+
+    def nearest(self, wanted: float) -> float:
+        """The possible concurrency that is nearest to `wanted`.
+
+        With `wanted` = what the present Replicas are meant to carry, this is the HorizontalPodAutoscaler's rule for
+        missing metrics: they count as 0 when scaling up and as 100 % of the target when scaling down.
+        """
+        return min(max(wanted, self.low), self.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """What came and went in the `span_s` seconds before a tick. None: unknown, never zero."""
+
+    span_s: float = 0.0
+    arrivals: float | None = None
+    input_tokens: float | None = None
+    """Of the requests that arrived."""
+    output_tokens: float | None = None
+    """Made in the interval, whoever they were for."""
+    completed: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTally:
+    """One engine's counters as last read."""
+
+    replica: ReplicaId
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    completed: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The counters of one Service as last read: what the next Flow is the difference to."""
+
+    at: float
+    arrived: int | None = None
+    """The gateway's; None: there is none, or it did not answer."""
+    completed: int | None = None
+    concurrency: float | None = None
+    engines: tuple[EngineTally, ...] = ()
+    tokens_per_prompt: float | None = None
+    """A slowly moving mean: engines count a prompt when they read it, which is later than it came."""

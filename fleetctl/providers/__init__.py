@@ -32,16 +32,20 @@ MakeProvider = Callable[[Setup], Provider]
 
 def names() -> tuple[str, ...]:
     """Every provider that can be loaded. Loads none."""
-    own = {module.name for module in pkgutil.iter_modules(__path__)}
-    return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINTS)}))
+    return tuple(sorted({*_own_names(), *(point.name for point in entry_points(group=ENTRY_POINTS))}))
 
 
 def load(name: str) -> MakeProvider:
     """The maker of the provider of that name. Raises `UsageError` when there is none."""
-    if any(module.name == name for module in pkgutil.iter_modules(__path__)):
+    if name in _own_names():
         make: MakeProvider = importlib.import_module(f"{__name__}.{name}").provider
         return make
     for point in entry_points(group=ENTRY_POINTS, name=name):
         loaded: MakeProvider = point.load()
         return loaded
     raise UsageError(f"no provider is called {name!r}", hint=f"one of: {', '.join(names())}")
+
+
+def _own_names() -> frozenset[str]:
+    """The providers of this folder; what starts with `_` is what they share."""
+    return frozenset(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))

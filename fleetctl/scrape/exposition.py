@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from fleetctl.engines.engine import Load, Metric
+from fleetctl.model.signals import Reading
 
 SERIES_MAX = 2048
 """Mentions of one name looked at in one body. An engine has one series for each of a few ranks; without a bound, a body
@@ -42,8 +43,8 @@ class _Malformed(Exception):
     """Carries the reason out of the loops below; never leaves this module."""
 
 
-def read_load(body: bytes, loads: Sequence[Load], *, now: float) -> tuple[float, float] | str:
-    """(running, waiting) of the first Load whose running gauge is there, or why the load is unknown.
+def read_load(body: bytes, loads: Sequence[Load], *, now: float) -> Reading | str:
+    """What the first Load says whose running gauge is there, or why the load is unknown.
 
     `now` is unix seconds, for samples that carry their own time. A body that does not end with a newline was cut off.
     """
@@ -56,15 +57,30 @@ def read_load(body: bytes, loads: Sequence[Load], *, now: float) -> tuple[float,
             running = _total(body, load.running, now)
             if running is None:
                 continue
-            if load.waiting is None:
-                return running, 0.0
-            waiting = _total(body, load.waiting, now)
+            waiting = 0.0 if load.waiting is None else _total(body, load.waiting, now)
             if waiting is None:
-                return f"partial: {_shown(load.running)} is there and {_shown(load.waiting)} is not"
-            return running, waiting
+                return f"partial: {_shown(load.running)} is there and {_shown(load.waiting or load.running)} is not"
+            return Reading(
+                at=now,
+                running=running,
+                waiting=waiting,
+                input_tokens=_counter(body, load.input_tokens, now),
+                output_tokens=_counter(body, load.output_tokens, now),
+                completed=_counter(body, load.completed, now),
+            )
     except _Malformed as error:
         return str(error)
     return f"missing: no series of {' or '.join(_shown(load.running) for load in loads)}"
+
+
+def _counter(body: bytes, metric: Metric | None, now: float) -> float | None:
+    """A counter beside the load; one that cannot be read is unknown by itself and spoils nothing else."""
+    if metric is None:
+        return None
+    try:
+        return _total(body, metric, now)
+    except _Malformed:
+        return None
 
 
 def _total(body: bytes, metric: Metric, now: float) -> float | None:

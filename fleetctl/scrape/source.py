@@ -124,17 +124,16 @@ class HttpSignals:
                 sweep.results[target.replica] = Unknown(reason=reason, since=self._clock.now())
                 continue
             load = await self._one(session, target, min(self._timeout_s, left_s), keep=place < self._kept_max)
-            now = self._clock.now()
             if isinstance(load, str):
                 sweep.failed.add(target.replica)
-                sweep.results[target.replica] = Unknown(reason=load, since=now)
+                sweep.results[target.replica] = Unknown(reason=load, since=self._clock.now())
             else:
-                sweep.results[target.replica] = Reading(at=now, running=load[0], waiting=load[1])
+                sweep.results[target.replica] = load
 
     async def _one(
         self, session: "aiohttp.ClientSession", target: Target, timeout_s: float, *, keep: bool
-    ) -> tuple[float, float] | str:
-        """(running, waiting), or why they are unknown."""
+    ) -> Reading | str:
+        """What it says, or why that is unknown."""
         import aiohttp
 
         try:

@@ -1,7 +1,8 @@
 """The policy `auto` as a Scaler of the simulated world."""
 
-from fleetctl.decide.auto.brain import Observation, Parameters, State, step
+from fleetctl.decide.auto.brain import Observation, Parameters, step
 from fleetctl.decide.lines import ServiceLine
+from fleetctl.model.learning import Learned
 from fleetctl.sim.scalers import Wish
 
 
@@ -10,9 +11,9 @@ class AutoScaler:
 
     __slots__ = ("parameters", "state")
 
-    def __init__(self, parameters: Parameters, state: State | None = None) -> None:
+    def __init__(self, parameters: Parameters, state: Learned | None = None) -> None:
         self.parameters = parameters
-        self.state = state or State()
+        self.state = state or Learned()
 
     def observe(self, now: float, seen: ServiceLine) -> Wish:
         signals = seen.signals

@@ -1,18 +1,18 @@
 """What each field alone cannot tell: combinations that cannot work, within one document and between them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from fleetctl.engines import command, engine
 from fleetctl.errors import UsageError
-from fleetctl.model.services import Gpu, Pool, Scaling, Service
+from fleetctl.model.services import Gpu, Pool, Scaling, Service, same_product
 from fleetctl.spec.documents import FleetDoc, PoolDoc, ServiceDoc
 from fleetctl.spec.problems import Problem
-from fleetctl.spec.suggestions import did_you_mean, nearest
+from fleetctl.spec.suggestions import did_you_mean, nearest, write_one_of
 from fleetctl.spec.units import duration_text
 from fleetctl.spec.validation import Source
 
-ANY = "ANY"
-"""The product name that matches every product (`model.services.Gpu`)."""
+ALWAYS = "local"
+"""The Provider that needs no set-up: this machine."""
 PERIOD_MIN_S = 0.1
 """A faster tick would only read the same metrics again: engines update theirs a few times a second."""
 PERIOD_MAX_S = 600.0
@@ -122,6 +122,35 @@ def fleet_problems(doc: FleetDoc, source: Source) -> Iterator[Problem]:
         )
 
 
+def provider_problems(
+    doc: ServiceDoc | PoolDoc | FleetDoc, source: Source, known: Collection[str], configured: Collection[str]
+) -> Iterator[Problem]:
+    """Providers that do not exist, and those that the fleet's settings do not name. `known`: every one there is."""
+    for path, name in _providers_of(doc):
+        if name not in known:
+            yield source.problem(
+                path, f"no provider is called {name!r}{did_you_mean(name, known)}", write_one_of(name, sorted(known))
+            )
+        elif not isinstance(doc, FleetDoc) and name != ALWAYS and name not in configured:
+            yield source.problem(
+                path,
+                f"the provider {name!r} is not set up",
+                f"write providers: {{{name}: {{}}}} into the document with kind: fleet, with its regions",
+            )
+
+
+def _providers_of(doc: ServiceDoc | PoolDoc | FleetDoc) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each Provider that the document names, with where it does."""
+    if isinstance(doc, FleetDoc):
+        yield from ((("providers", name), name) for name in doc.providers or {})
+        return
+    if isinstance(doc, PoolDoc) and doc.provider is not None:
+        yield ("provider",), doc.provider
+    if doc.placement is not None:
+        for at, name in enumerate(doc.placement.providers or ()):
+            yield ("placement", "providers", at), name
+
+
 def sharing_problems(
     service: Service, doc: ServiceDoc, source: Source, pools: Mapping[str, Pool], declared: frozenset[str]
 ) -> Iterator[Problem]:
@@ -153,4 +182,4 @@ def sharing_problems(
 
 
 def _holds(machine: Gpu, slot: Gpu) -> bool:
-    return machine.count >= slot.count and (machine.name == slot.name or ANY in (machine.name, slot.name))
+    return machine.count >= slot.count and same_product(slot.name, machine.name)

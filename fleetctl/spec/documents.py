@@ -4,7 +4,7 @@ Only what is written is set; every default is the model's own. The descriptions 
 and with it the user's editor, shows.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -34,6 +34,7 @@ from fleetctl.spec.fields import (
     PositivePrice,
     Preset,
     Price,
+    Setting,
     Store,
     Target,
     Text,
@@ -343,6 +344,11 @@ class FleetDoc(Document):
     )
     max_cost_per_hour: PositivePrice | None = Field(
         default=None, description="US dollars per hour that the whole fleet may cost; nothing is launched above it."
+    )
+    providers: Annotated[dict[Name, dict[Setting, Any]], Field(max_length=LIST_MAX)] | None = Field(
+        default=None,
+        description="Clouds to rent from, each with its own settings, such as aws: {regions: [us-east-1]}. "
+        "Credentials never belong here: each cloud's own tools find them. `local` needs no mention.",
     )
 
 

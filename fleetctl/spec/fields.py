@@ -143,6 +143,11 @@ EnvName = Annotated[
     PlainValidator(_matching(words.ENV_NAME_PATTERN, "name of a variable", "HF_HOME")),
     WithJsonSchema(text_schema(words.ENV_NAME_PATTERN)),
 ]
+Setting = Annotated[
+    str,
+    PlainValidator(_matching(words.SETTING_PATTERN, "name of a setting", "disk_gb")),
+    WithJsonSchema(text_schema(words.SETTING_PATTERN)),
+]
 Engine = Annotated[str, PlainValidator(reading(words.engine_name)), Only(lambda: {"enum": list(engine_names())})]
 Policy = Annotated[str, PlainValidator(reading(words.one_of(policy_names(), "policy"))), Only(_policy_schema)]
 Preset = Annotated[str, PlainValidator(reading(words.word)), Only(_preset_schema)]

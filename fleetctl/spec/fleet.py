@@ -20,6 +20,8 @@ class FleetConfig:
     """An absolute path or a postgresql:// address; None: `fleet.db` in fleetctl's home."""
     max_cost_per_hour: float | None = None
     """US dollars; None: no limit."""
+    providers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """The Providers that may be rented from, with each one's own settings; `local` needs no mention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

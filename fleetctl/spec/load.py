@@ -1,13 +1,19 @@
 """Files in, model out: everything they declare, complete; or everything that is wrong with them, at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleetctl.errors import NotFound
 from fleetctl.model.services import Pool, Scaling, Service
 from fleetctl.spec import nouns
-from fleetctl.spec.checks import fleet_problems, pool_problems, service_problems, sharing_problems
+from fleetctl.spec.checks import (
+    fleet_problems,
+    pool_problems,
+    provider_problems,
+    service_problems,
+    sharing_problems,
+)
 from fleetctl.spec.documents import DOCUMENTS, FleetDoc, PoolDoc, ServiceDoc
 from fleetctl.spec.files import read, yaml_files
 from fleetctl.spec.fleet import Fleet, FleetConfig, Place
@@ -19,12 +25,13 @@ from fleetctl.spec.units import shown, sort_of
 from fleetctl.spec.validation import Source, validated
 
 
-def load(paths: Sequence[Path] = ()) -> Fleet:
+def load(paths: Sequence[Path] = (), *, providers: Collection[str] | None = None) -> Fleet:
     """What the files declare. A folder means its YAML files, sorted; none given, the folder `fleet`.
 
-    Raises `NotFound` for a file or folder that is not there, and `FilesError` with every problem of every file.
+    `providers` are those there are: the files may name no other; None: whatever they name is taken. Raises `NotFound`
+    for a file or folder that is not there, and `FilesError` with every problem of every file.
     """
-    reading = _Reading()
+    reading = _Reading(providers)
     for file in yaml_files(paths):
         nodes, problems = read(file)
         reading.problems.extend(problems)
@@ -53,12 +60,14 @@ class _Found:
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, providers: Collection[str] | None) -> None:
+        self.providers = providers
         self.problems: list[Problem] = []
         self.places: dict[str, Place] = {}
         self.config = FleetConfig()
         self.services: list[_Found] = []
         self.pools: dict[str, Pool] = {}
+        self._docs: list[tuple[ServiceDoc | PoolDoc | FleetDoc, Source]] = []
         self._presets: dict[Path | str, Scaling | None] = {}
         """By file; None: it is wrong, and that has been said."""
 
@@ -72,6 +81,8 @@ class _Reading:
         self.problems.extend(problems)
         if not self._is_first(source):
             return
+        if isinstance(doc, ServiceDoc | PoolDoc | FleetDoc):
+            self._docs.append((doc, source))
         match doc:
             case ServiceDoc():
                 scaling = self._scaling(doc, source, file.parent)
@@ -93,6 +104,8 @@ class _Reading:
         declared = frozenset(subject.removeprefix("pool/") for subject in self.places if subject.startswith("pool/"))
         for found in self.services:
             self.problems.extend(sharing_problems(found.service, found.doc, found.source, self.pools, declared))
+        for doc, source in self._docs if self.providers is not None else ():
+            self.problems.extend(provider_problems(doc, source, self.providers, self.config.providers))
 
     def _source(self, file: Path, node: Node) -> Source | None:
         """Where and what the document is; None once it is said why that cannot be told."""

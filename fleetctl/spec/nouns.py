@@ -154,6 +154,8 @@ def _local(doc: LocalDoc | None) -> LocalMachine:
 def config(doc: FleetDoc, folder: Path) -> FleetConfig:
     """The fleet's settings; a store's path is taken from the folder of the file that names it."""
     made = replace(FleetConfig(), **_given(doc, name="name", period="period_s", max_cost_per_hour="max_cost_per_hour"))
+    if doc.providers is not None:
+        made = replace(made, providers=doc.providers)
     if doc.gateway is not None:
         made = replace(made, **_given(doc.gateway, listen="gateway_listen"))
     if doc.store is not None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetctl.decide.auto.brain import Observation, Parameters, State, Wish, step
+from fleetctl.decide.auto.brain import Observation, Parameters, Wish, step
 from fleetctl.decide.auto.record import BINS_LIMIT
+from fleetctl.model.learning import Learned
 
 STATE_LIMIT_BYTES = 60_000
 PARAMETERS = Parameters(minimum=1, maximum=50, cold_s=60.0, standby_s=8.0)
@@ -38,7 +39,7 @@ class Fleet:
     cold_s: float = 60.0
     work_s: float = 0.5
     ready: int = 1
-    state: State = State()
+    state: Learned = Learned()
 
     def run(self, rate: Callable[[float], float], duration_s: float, tick_s: float = 5.0) -> list[Wish]:
         backlog_s, wishes = 0.0, []
@@ -81,11 +82,11 @@ class Fleet:
 
 
 def played(seen: Sequence[tuple[float, Observation]], *, restarts: bool) -> list[Wish]:
-    now, state, wishes = 0.0, State(), []
+    now, state, wishes = 0.0, Learned(), []
     for gap_s, observation in seen:
         now += gap_s
         if restarts:
-            state = msgspec.json.decode(msgspec.json.encode(state), type=State)
+            state = msgspec.json.decode(msgspec.json.encode(state), type=Learned)
         wish, state = step(PARAMETERS, state, observation, now)
         wishes.append(wish)
     return wishes
@@ -119,7 +120,7 @@ def test_a_restart_in_the_middle_of_a_long_day_changes_nothing() -> None:
     rates = [random.uniform(2, 14) for _ in range(400)]
     unbroken.run(lambda now: rates[int(now / 30)], 3000)
     broken.run(lambda now: rates[int(now / 30)], 3000)
-    broken.state = msgspec.json.decode(msgspec.json.encode(broken.state), type=State)
+    broken.state = msgspec.json.decode(msgspec.json.encode(broken.state), type=Learned)
     observation = Observation(ready=5, concurrency=9.0, queue=0.0, arrivals=40, input_tokens=160_000)
 
     one = step(PARAMETERS, unbroken.state, observation, 3000.0)
@@ -223,7 +224,7 @@ def test_a_service_that_may_go_to_zero_does_and_comes_back_at_once() -> None:
 
 def test_the_state_of_a_busy_service_stays_small() -> None:
     parameters = Parameters(minimum=1, maximum=1000, cold_s=620.0)
-    state, random = State(), Random(1)
+    state, random = Learned(), Random(1)
     for number in range(BINS_LIMIT + 300):
         arrivals = random.randint(500, 900)
         observation = Observation(

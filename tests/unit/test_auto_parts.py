@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetctl.decide.auto.backtest import base, least, most, tried
-from fleetctl.decide.auto.demand import PREFILL_PRIOR_S, TOKEN_PRIOR_S, Pace, learned, use
+from fleetctl.decide.auto.demand import PREFILL_PRIOR_S, TOKEN_PRIOR_S, learned, times, use
 from fleetctl.decide.auto.doubt import newness, stressed, youth
-from fleetctl.decide.auto.leads import Lead, Leads, lead, watched
-from fleetctl.decide.auto.record import BIN_S, Record, extended
+from fleetctl.decide.auto.leads import Lead, lead, watched
+from fleetctl.decide.auto.record import extended
 from fleetctl.decide.auto.requirement import misses_of_constant, smallest_constant
 from fleetctl.decide.auto.trend import Trend, found, lifted
+from fleetctl.model.learning import BIN_S, Leads, Pace, Record
 
 GUESS = Lead(cold_s=270.0, standby_s=8.0)
 
@@ -111,11 +112,11 @@ def test_the_pace_of_reading_is_learned(prefill_s: float) -> None:
             completed=10,
         )
 
-    assert pace.times[0] == pytest.approx(prefill_s, rel=0.15)
+    assert times(pace)[0] == pytest.approx(prefill_s, rel=0.15)
 
 
 def test_without_evidence_the_priors_stand() -> None:
-    assert Pace().times == pytest.approx((PREFILL_PRIOR_S, TOKEN_PRIOR_S))
+    assert times(Pace()) == pytest.approx((PREFILL_PRIOR_S, TOKEN_PRIOR_S))
     assert use(Pace(), 5.0) == 1.0
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from fleet_world import START, a_service, scaled
 
-from fleetctl.decide.load import Load
 from fleetctl.decide.policies import View, Wish, policy, policy_names
 from fleetctl.decide.windows import push
 from fleetctl.errors import UsageError
-from fleetctl.model.decisions import Memory
+from fleetctl.model.decisions import Inputs, Memory
 from fleetctl.model.services import Service
+from fleetctl.model.signals import Load
 
 
 class Story:
@@ -27,16 +27,9 @@ class Story:
         """What is wanted now, at this load."""
         keep_s = max(self.service.scaling.window_s, self.service.scaling.panic_window_s)
         self.memory = replace(self.memory, load=push(self.memory.load, self.now, load, keep_s=keep_s))
-        wish = policy(self.name)(
-            View(
-                now=self.now,
-                service=self.service,
-                current=self.current,
-                ready=self.current,
-                load=Load(low=load, high=load, queued=0, oldest_wait_s=0.0, unknown=0),
-                memory=self.memory,
-            )
-        )
+        seen = Load(low=load, high=load, queued=0, oldest_wait_s=0.0, unknown=0)
+        inputs = Inputs(at=self.now, load=seen, current=self.current, ready=self.current)
+        wish = policy(self.name)(View(service=self.service, inputs=inputs, load=seen, memory=self.memory))
         self.memory = wish.memory
         return wish
 

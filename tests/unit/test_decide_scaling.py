@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 from fleet_world import a_service, scaled
 
-from fleetctl.decide.load import Load
-from fleetctl.decide.scaling import Counts, decide, notes_of
-from fleetctl.model.decisions import Decision, Memory
+from fleetctl.decide.scaling import decide, notes_of
+from fleetctl.model.decisions import Decision, Inputs, Memory
 from fleetctl.model.services import Behavior, RatePolicy, Schedule, Service
-from fleetctl.model.signals import Unknown
+from fleetctl.model.signals import Load, Unknown
 from fleetctl.model.snapshots import Intent, Override
 
 NOON = 1_773_144_000.0
@@ -36,8 +35,16 @@ class Story:
     def decide(self, seen: Load | Unknown) -> Decision:
         """One Decision now; nothing follows from it."""
         ready = self.current if self.ready is None else self.ready
-        counts = Counts(current=self.current, ready=ready, coming=self.current - ready)
-        decision, self.memory = decide(self.intent, counts, seen, self.memory, self.now, price_per_replica=1.5)
+        inputs = Inputs(
+            at=self.now,
+            load=seen if isinstance(seen, Load) else None,
+            why_unknown=seen.reason if isinstance(seen, Unknown) else "",
+            current=self.current,
+            ready=ready,
+            coming=self.current - ready,
+            price_per_replica=1.5,
+        )
+        decision, self.memory = decide(self.intent, inputs, self.memory)
         return decision
 
     def follow(self, seen: Load | Unknown, seconds: float) -> Decision:

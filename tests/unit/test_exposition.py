@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleetctl.engines import engine
 from fleetctl.engines.engine import Load, Metric
+from fleetctl.model.signals import Reading
 from fleetctl.scrape.exposition import INDENT_MAX, SERIES_MAX, STALE_AFTER_S, read_load
 
 NOW = 1_700_000_000.0
@@ -159,7 +160,10 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("why", "body", "loads", "wanted"), READ, ids=[row[0] for row in READ])
 def test_reads(why: str, body: bytes, loads: tuple[Load, ...], wanted: tuple[float, float]) -> None:
-    assert read_load(body, loads, now=NOW) == wanted, why
+    read = read_load(body, loads, now=NOW)
+
+    assert isinstance(read, Reading), why
+    assert (read.running, read.waiting) == wanted, why
 
 
 @pytest.mark.parametrize(("why", "body", "loads", "wanted"), UNKNOWN, ids=[row[0] for row in UNKNOWN])
@@ -176,7 +180,7 @@ def test_is_unknown(why: str, body: bytes, loads: tuple[Load, ...], wanted: str)
 def test_a_part_of_a_body_gives_the_truth_or_nothing(cut: int) -> None:
     load = read_load(CAPTURED[:cut], VLLM, now=NOW)
 
-    assert isinstance(load, str) or load == (2.0, 14.0)
+    assert isinstance(load, str) or (load.running, load.waiting) == (2.0, 14.0)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=60), st.binary(max_size=60))
@@ -185,7 +189,7 @@ def test_no_body_raises(before: bytes, after_running: bytes, after_waiting: byte
 
     load = read_load(body, VLLM, now=NOW)
 
-    assert isinstance(load, str) or all(math.isfinite(value) and value >= 0 for value in load)
+    assert isinstance(load, str) or all(math.isfinite(value) and value >= 0 for value in (load.running, load.waiting))
 
 
 NAMES = st.sampled_from([RUNNING, WAITING, f"{WAITING}_by_reason", "vllm:num", f"x_{RUNNING}", "other"])
@@ -219,6 +223,22 @@ def test_reads_what_prometheus_client_writes_as_its_own_parser_does(
     load = read_load(body, VLLM, now=NOW)
 
     if RUNNING in judged and WAITING in judged:
-        assert load == (judged[RUNNING], judged[WAITING])
+        assert isinstance(load, Reading)
+        assert (load.running, load.waiting) == (judged[RUNNING], judged[WAITING])
     else:
         assert isinstance(load, str)
+
+
+def test_counters_beside_the_load_are_read_too() -> None:
+    read = read_load(CAPTURED, VLLM, now=NOW)
+
+    assert isinstance(read, Reading)
+    assert (read.input_tokens, read.output_tokens, read.completed) == (685.0, 12715.0, 25.0)
+
+
+def test_a_counter_that_cannot_be_read_is_unknown_and_spoils_nothing_else() -> None:
+    read = read_load(vllm() + b"vllm:prompt_tokens_total NaN\nvllm:generation_tokens_total 7\n", VLLM, now=NOW)
+
+    assert isinstance(read, Reading)
+    assert (read.input_tokens, read.output_tokens, read.completed) == (None, 7.0, None)
+    assert (read.running, read.waiting) == (2.0, 3.0)

@@ -7,14 +7,13 @@ from fleet_world import CLOUD, NO_STANDBY, OTHER_CLOUD, World, a_service, an_off
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetctl.decide.load import Load
 from fleetctl.decide.planner import plan
-from fleetctl.decide.scaling import Counts, decide
-from fleetctl.model.decisions import Memory, Plan
+from fleetctl.decide.scaling import decide
+from fleetctl.model.decisions import Inputs, Memory, Plan
 from fleetctl.model.names import PoolName, ServiceName
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Behavior, Gpu, Pool, RatePolicy, Service, Standby, Tier
-from fleetctl.model.signals import Unknown
+from fleetctl.model.signals import Load
 from fleetctl.model.snapshots import Intent, Snapshot
 
 EXAMPLES = 60
@@ -252,7 +251,7 @@ behaviors = st.builds(
 
 
 @st.composite
-def scalings(draw: Callable[..., object]) -> tuple[Intent, Counts, Memory]:
+def scalings(draw: Callable[..., object]) -> tuple[Intent, Inputs, Memory]:
     """Any Service at any moment of its life; its counts may even break its limits."""
     draw_int: Callable[..., int] = draw  # type: ignore[assignment]
     most = draw_int(st.integers(0, 12))
@@ -274,52 +273,55 @@ def scalings(draw: Callable[..., object]) -> tuple[Intent, Counts, Memory]:
         failures=tuple(at for at, _ in draw(histories)),  # type: ignore[attr-defined]
     )
     intent = Intent(service=service, revision="r1", changed_at=500.0)
-    return intent, Counts(current=current, ready=draw_int(st.integers(0, current))), memory
+    return (
+        intent,
+        Inputs(at=1000.0, load=None, why_unknown="silent", current=current, ready=draw_int(st.integers(0, current))),
+        memory,
+    )
 
 
 @settings(max_examples=300, deadline=None)
 @given(moment=scalings())
 def test_an_unknown_load_never_lowers_the_count_below_what_max_allows(
-    moment: tuple[Intent, Counts, Memory],
+    moment: tuple[Intent, Inputs, Memory],
 ) -> None:
-    intent, counts, memory = moment
+    intent, inputs, memory = moment
 
-    decision, _ = decide(intent, counts, Unknown(reason="silent", since=990.0), memory, 1000.0, price_per_replica=None)
+    decision, _ = decide(intent, inputs, memory)
 
-    assert decision.desired >= min(counts.current, intent.service.scaling.max)
+    assert decision.desired >= min(inputs.current, intent.service.scaling.max)
 
 
 @settings(max_examples=300, deadline=None)
 @given(moment=scalings(), low=loads, more=loads, unknown=st.integers(0, 5))
 def test_desired_is_within_its_bounds_and_a_wider_uncertainty_never_lowers_it(
-    moment: tuple[Intent, Counts, Memory], low: float, more: float, unknown: int
+    moment: tuple[Intent, Inputs, Memory], low: float, more: float, unknown: int
 ) -> None:
-    intent, counts, memory = moment
+    intent, inputs, memory = moment
     scaling = intent.service.scaling
 
     def desired(load: Load) -> int:
-        return decide(intent, counts, load, memory, 1000.0, price_per_replica=None)[0].desired
+        return decide(intent, replace(inputs, load=load), memory)[0].desired
 
     exact = Load(low=low, high=low, queued=0, oldest_wait_s=0.0, unknown=0)
     wide = Load(low=low, high=low + more, queued=0, oldest_wait_s=0.0, unknown=unknown)
 
     assert 0 <= desired(exact) <= scaling.max
-    if counts.current <= scaling.max:
-        assert desired(wide) >= min(desired(exact), counts.current)
+    if inputs.current <= scaling.max:
+        assert desired(wide) >= min(desired(exact), inputs.current)
 
 
 @settings(max_examples=100, deadline=None)
 @given(moment=scalings(), low=loads)
-def test_what_is_remembered_does_not_grow_without_bound(moment: tuple[Intent, Counts, Memory], low: float) -> None:
-    intent, counts, memory = moment
+def test_what_is_remembered_does_not_grow_without_bound(moment: tuple[Intent, Inputs, Memory], low: float) -> None:
+    intent, inputs, memory = moment
     load = Load(low=low, high=low, queued=0, oldest_wait_s=0.0, unknown=0)
     now = 1000.0
 
     for number in range(700):
         now += 2.0
-        counts = replace(counts, current=number % 7, ready=0)
         wobbling = replace(load, low=low + number % 3, high=low + number % 3)
-        _, memory = decide(intent, counts, wobbling, memory, now, price_per_replica=None)
+        _, memory = decide(intent, replace(inputs, at=now, current=number % 7, ready=0, load=wobbling), memory)
 
     assert all(len(history) <= 600 for history in (memory.load, memory.wishes, memory.moves))
 

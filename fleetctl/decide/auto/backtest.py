@@ -12,26 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from fleetctl.decide.auto.record import BIN_S
 from fleetctl.decide.auto.requirement import misses
+from fleetctl.model.learning import BIN_S, Rule
 
 STEPS = 7
 """Halvings of the search for `extra`: to a hundredth of the range."""
 SEEN_LATE_BINS = 2
 """Signals are a bin or two old when they are acted on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """How the fleet follows the load."""
-
-    window_s: float = 0.0
-    """Of the mean; 0 with gain 0."""
-    gain: float = 0.0
-    extra: float = 0.0
-    standby: int = 0
-    limit: int = 0
-    """The constant fleet that would have done as well: no following beyond it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

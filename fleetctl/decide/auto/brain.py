@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 from math import ceil, inf, isfinite, sqrt
 from typing import NamedTuple
 
-from fleetctl.decide.auto.backtest import Rule, Tried, tried
-from fleetctl.decide.auto.demand import Pace, asked_tokens, learned, use, work, work_per_request_s
+from fleetctl.decide.auto.backtest import Tried, tried
+from fleetctl.decide.auto.demand import asked_tokens, learned, use, work, work_per_request_s
 from fleetctl.decide.auto.doubt import SPENT_SHARE, newness, stressed, youth
-from fleetctl.decide.auto.leads import COLD_GUESS_S, STANDBY_GUESS_S, Lead, Leads, lead, watched
-from fleetctl.decide.auto.record import BIN_S, Record, extended
+from fleetctl.decide.auto.leads import COLD_GUESS_S, STANDBY_GUESS_S, Lead, lead, watched
+from fleetctl.decide.auto.record import extended
 from fleetctl.decide.auto.requirement import smallest_constant
 from fleetctl.decide.auto.trend import found, lifted
+from fleetctl.model.learning import BIN_S, Leads, Learned, Rule
 
 BACKTEST_EVERY_S = 120.0
 """A twentieth of a percent of a core per service; a rule is good for much longer."""
@@ -92,22 +93,6 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """All that is kept between two ticks."""
-
-    at: float | None = None
-    began: float = 0.0
-    """When the record begins."""
-    start: int = 0
-    """The fleet that was found then."""
-    record: Record = Record()
-    pace: Pace = Pace()
-    leads: Leads = Leads()
-    rule: Rule | None = None
-    tested_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     desired: int
     """Ready + starting."""
@@ -124,7 +109,7 @@ class _Want(NamedTuple):
     reason: str
 
 
-def step(parameters: Parameters, state: State, seen: Observation, now: float) -> tuple[Wish, State]:
+def step(parameters: Parameters, state: Learned, seen: Observation, now: float) -> tuple[Wish, Learned]:
     """What is wanted now, and what to keep for the next tick."""
     standby = min(parameters.standby_limit, state.rule.standby if state.rule else 0)
     if state.at is None:
@@ -168,7 +153,7 @@ def _held(parameters: Parameters, seen: Observation, standby: int, why: str) -> 
     return Wish(desired=desired, standby=standby, reason=f"hold {desired}: {why}", binding="signal")
 
 
-def _remembered(state: State, seen: Observation, span_s: float, now: float) -> State:
+def _remembered(state: Learned, seen: Observation, span_s: float, now: float) -> Learned:
     arrivals, input_tokens = _known(seen.arrivals), _known(seen.input_tokens)
     pace = learned(
         state.pace,
@@ -197,7 +182,7 @@ def _remembered(state: State, seen: Observation, span_s: float, now: float) -> S
     return replace(state, pace=pace, record=record)
 
 
-def _chosen(parameters: Parameters, state: State, times: Lead, now: float) -> Rule:
+def _chosen(parameters: Parameters, state: Learned, times: Lead, now: float) -> Rule:
     """The cheapest rule that would have kept the promise, under stress, over the record."""
     young = youth(now - state.began, times.cold_s)
     works = work(state.record, state.pace, parameters.batch, parameters.wait_s)
@@ -238,7 +223,7 @@ def _chosen(parameters: Parameters, state: State, times: Lead, now: float) -> Ru
     return best.rule
 
 
-def _wished(parameters: Parameters, state: State, seen: Observation, times: Lead, now: float) -> Wish:
+def _wished(parameters: Parameters, state: Learned, seen: Observation, times: Lead, now: float) -> Wish:
     rule = state.rule
     hold_bins = round(HOLD_LEADS * times.cold_s / BIN_S)
     window_bins = max(SPARE_BINS, round((rule.window_s if rule else 0.0) / BIN_S))
@@ -262,7 +247,7 @@ def _wished(parameters: Parameters, state: State, seen: Observation, times: Lead
     return Wish(desired=desired, standby=max(0, stock), reason=reason, binding=binding)
 
 
-def _idle(state: State, seen: Observation) -> bool:
+def _idle(state: Learned, seen: Observation) -> bool:
     bins = round(IDLE_S / BIN_S)
     return _known(seen.concurrency) == 0 and state.record.bins > bins and not any(state.record.arrivals[-bins:])
 
@@ -291,7 +276,7 @@ def _level(recent: list[float], bins: int, hold_bins: int) -> float:
     return max(means[-hold_bins - 1 :])
 
 
-def _start_want(state: State, times: Lead, now: float) -> _Want:
+def _start_want(state: Learned, times: Lead, now: float) -> _Want:
     """The operator's own fleet, until the brain is old enough to know better; then by and by less of it."""
     young = newness(now - state.began, times.cold_s)
     needed, start = state.rule.limit if state.rule else 0, float(state.start)
@@ -308,7 +293,7 @@ def _spare_want(recent: list[float], hold_bins: int) -> _Want:
 
 
 def _surge_want(
-    parameters: Parameters, state: State, seen: Observation, recent: list[float], times: Lead, hold_bins: int
+    parameters: Parameters, state: Learned, seen: Observation, recent: list[float], times: Lead, hold_bins: int
 ) -> _Want:
     """What the last minute's load needs, and the backlog that is left when a replica ordered now would be ready.
 

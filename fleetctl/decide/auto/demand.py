@@ -6,10 +6,10 @@ what came in per second times how long each stays. The fit is a ridge: until the
 cannot tell reading from writing, the prior stands.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import exp
 
-from fleetctl.decide.auto.record import Record
+from fleetctl.model.learning import Minute, Pace, Record
 
 GROWTH = 0.015
 """By what share a step lengthens with each further sequence; measured engines lie between 0.01 and 0.03."""
@@ -42,68 +42,30 @@ WAIT_LEAST_S = 0.1
 """A promise of less is a promise of no queue at all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Minute:
-    """Sums over the minute that is being gathered."""
+def times(pace: Pace) -> tuple[float, float]:
+    """Seconds per prompt token and per step of a lone answer."""
+    # In units of the priors, both unknowns are about one and the ridge is the same for both.
+    ridge = PRIOR_MINUTES / PRIOR_DOUBT**2
+    p, t = PREFILL_PRIOR_S, TOKEN_PRIOR_S
+    aa, ab, bb = pace.aa * p * p + ridge, pace.ab * p * t, pace.bb * t * t + ridge
+    an, bn = pace.an * p + ridge, pace.bn * t + ridge
+    determinant = aa * bb - ab * ab
+    x, y = (an * bb - bn * ab) / determinant, (bn * aa - an * ab) / determinant
+    low, high = 1 / PACE_SPAN, PACE_SPAN
+    return p * min(high, max(low, x)), t * min(high, max(low, y))
 
-    span_s: float = 0.0
-    in_flight_s: float = 0.0
-    """Integral of those whom a replica has taken."""
-    queued_s: float = 0.0
-    ready_s: float = 0.0
-    input_tokens: float = 0.0
-    output_tokens: float = 0.0
+
+def output_mean(pace: Pace) -> float:
+    """Tokens of an answer; 100 with no evidence."""
+    return (pace.output_tokens + 100.0) / (pace.requests + 1.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """What is known of the engine and of the requests."""
-
-    aa: float = 0.0
-    ab: float = 0.0
-    bb: float = 0.0
-    an: float = 0.0
-    bn: float = 0.0
-    """Sums of the weighted products of the fit: reading × reading, … × in flight."""
-    minute: Minute = Minute()
-    requests: float = 0.0
-    """Those who completed, forgetting."""
-    output_tokens: float = 0.0
-    """Theirs, forgetting."""
-    written: float = 0.0
-    """Output tokens that were counted, forgetting slowly…"""
-    supposed: float = 0.0
-    """…and those that the requests in flight should have written."""
-    arrivals: float = 0.0
-    input_tokens: float = 0.0
-    """Of arrivals, forgetting ten times slower, as the spread is rarer to see than the mean."""
-    spread: float = 0.0
-    """Sum of squared differences of an interval's prompt tokens from its arrivals' mean."""
-
-    @property
-    def times(self) -> tuple[float, float]:
-        """Seconds per prompt token and per step of a lone answer."""
-        # In units of the priors, both unknowns are about one and the ridge is the same for both.
-        ridge = PRIOR_MINUTES / PRIOR_DOUBT**2
-        p, t = PREFILL_PRIOR_S, TOKEN_PRIOR_S
-        aa, ab, bb = self.aa * p * p + ridge, self.ab * p * t, self.bb * t * t + ridge
-        an, bn = self.an * p + ridge, self.bn * t + ridge
-        determinant = aa * bb - ab * ab
-        x, y = (an * bb - bn * ab) / determinant, (bn * aa - an * ab) / determinant
-        low, high = 1 / PACE_SPAN, PACE_SPAN
-        return p * min(high, max(low, x)), t * min(high, max(low, y))
-
-    @property
-    def output_mean(self) -> float:
-        """Tokens of an answer; 100 with no evidence."""
-        return (self.output_tokens + 100.0) / (self.requests + 1.0)
-
-    def prompt_size_s(self) -> float:
-        """Size-biased reading time of a prompt: what a newcomer finds in front of it, twice over."""
-        if self.arrivals < 20:
-            return 0.0
-        mean = self.input_tokens / self.arrivals
-        return self.times[0] * (mean + self.spread / self.arrivals / max(mean, 1.0))
+def prompt_size_s(pace: Pace) -> float:
+    """Size-biased reading time of a prompt: what a newcomer finds in front of it, twice over."""
+    if pace.arrivals < 20:
+        return 0.0
+    mean = pace.input_tokens / pace.arrivals
+    return times(pace)[0] * (mean + pace.spread / pace.arrivals / max(mean, 1.0))
 
 
 def learned(
@@ -153,7 +115,7 @@ def _fitted(pace: Pace) -> Pace:
     ready = minute.ready_s / minute.span_s
     if ready < 0.5 or in_flight <= 0.0 or minute.queued_s > STEADY_QUEUE_SHARE * minute.in_flight_s:
         return pace
-    prefill_s, _ = pace.times
+    prefill_s, _ = times(pace)
     reading = minute.input_tokens / minute.span_s
     # Answers stand still while their replica reads; beyond this share the linear picture does not hold.
     busy_reading = min(0.8, reading * prefill_s / ready)
@@ -172,25 +134,25 @@ def _fitted(pace: Pace) -> Pace:
 
 def use(pace: Pace, wait_s: float) -> float:
     """The share of a replica that can be counted on, given how uneven prompts are."""
-    return max(USE_LEAST, 1.0 - LUMP_LOSS * pace.prompt_size_s() / max(WAIT_LEAST_S, wait_s))
+    return max(USE_LEAST, 1.0 - LUMP_LOSS * prompt_size_s(pace) / max(WAIT_LEAST_S, wait_s))
 
 
 def output_token_s(pace: Pace, batch: int) -> float:
     """Replica-seconds per output token in a full batch."""
-    return pace.times[1] * (1 + GROWTH * (batch - 1)) / batch
+    return times(pace)[1] * (1 + GROWTH * (batch - 1)) / batch
 
 
 def work_per_request_s(pace: Pace, batch: int) -> float:
     """Replica-seconds that a mean request costs."""
     mean_input = pace.input_tokens / pace.arrivals if pace.arrivals else 0.0
-    return pace.times[0] * mean_input + output_token_s(pace, batch) * pace.output_mean
+    return times(pace)[0] * mean_input + output_token_s(pace, batch) * output_mean(pace)
 
 
 def work(record: Record, pace: Pace, batch: int, wait_s: float, last_bins: int | None = None) -> list[float]:
     """Replica-seconds asked for in each bin (the newest `last_bins`), as if prompts were even."""
     begin = 0 if last_bins is None else max(0, record.bins - last_bins)
     counted = use(pace, wait_s)
-    prefill_s = pace.times[0] / counted
+    prefill_s = times(pace)[0] / counted
     token_s = output_token_s(pace, batch) / counted
     return [
         prefill_s * inputs + token_s * outputs
@@ -202,7 +164,7 @@ def supposed_tokens(pace: Pace, span_s: float, running: float, ready: float, inp
     """Output tokens that so many running requests should write in the interval, while prompts are read beside them."""
     if ready < 0.5 or running <= 0:
         return 0.0
-    prefill_s, token_s = pace.times
+    prefill_s, token_s = times(pace)
     reading = min(ready, prefill_s * input_tokens / span_s)
     writing = max(0.3 * running, running - reading)
     step_s = token_s * (1 + GROWTH * max(0.0, running / ready - 1))
@@ -218,7 +180,7 @@ def asked_tokens(
     fleet with a queue is full whatever is asked for: then it is the arrivals, at the usual length.
     """
     if queue > STEADY_QUEUE_SHARE * running:
-        return arrivals * pace.output_mean
+        return arrivals * output_mean(pace)
     prior = CALIBRATION_PRIOR_TOKENS
     share = (pace.written + prior) / (pace.supposed + prior)
     share = min(CALIBRATION_SPAN, max(1 / CALIBRATION_SPAN, share))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 
+from fleetctl.model.learning import Leads
+
 COLD_GUESS_S = 300.0
 STANDBY_GUESS_S = 30.0
 """Where the service file says nothing: an 8B model from a registry in the region; a stopped node."""
@@ -13,18 +15,6 @@ PRIOR_STARTS = 2
 """The guess counts like this many starts: soon outvoted."""
 QUANTILE = 0.7
 """Planned with: a little later than half of them, as being late costs more than being early."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leads:
-    """Starts that were seen to end, newest last."""
-
-    cold: tuple[float, ...] = ()
-    standby: tuple[float, ...] = ()
-    ages: tuple[float, ...] = ()
-    """Of those starting at the line before, oldest first."""
-    ready: int = 0
-    """At the line before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,35 +1,15 @@
 """What came in, in bins of five seconds, for the last two hours: all that the brain knows of the past."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-BIN_S = 5.0
-"""As fine as the wait that is usually promised: a burst shorter than a bin is waited out, a longer one is seen."""
+from fleetctl.model.learning import BIN_S, Record
+
 BINS_LIMIT = 1440
 """Two hours: several cold starts of a large model; longer memory costs more state than it saves hours."""
 SPAN_LIMIT_S = 120.0
 """An interval longer than this says too little of its bins: only as much of it as this is filled in."""
 FILL_BINS = 12
 """Bins of which nothing is known are taken to be like the minute before them: a gap must not look like calm."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Counts by bin, oldest first. The newest bin may still grow; the tuples are of one length."""
-
-    first: int = 0
-    """Number of the oldest bin: seconds // BIN_S."""
-    arrivals: tuple[float, ...] = ()
-    input_tokens: tuple[float, ...] = ()
-    output_tokens: tuple[float, ...] = ()
-    """Asked for in the bin: written, or put off by waiting."""
-
-    @property
-    def bins(self) -> int:
-        return len(self.arrivals)
-
-    @property
-    def span_s(self) -> float:
-        return len(self.arrivals) * BIN_S
 
 
 def extended(

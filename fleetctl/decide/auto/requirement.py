@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fleetctl.decide.auto.record import BIN_S
+from fleetctl.model.learning import BIN_S
 
 
 def misses(works: Sequence[float], arrivals: Sequence[float], fleet: Sequence[int], wait_s: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from fleetctl.decide.auto.record import BIN_S
+from fleetctl.model.learning import BIN_S
 
 BLOCKS = 6
 """Means that the line goes through…"""

@@ -6,23 +6,34 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
-from fleetctl.decide.load import Load
 from fleetctl.errors import UsageError
-from fleetctl.model.decisions import Memory
+from fleetctl.model.decisions import Inputs, Memory
 from fleetctl.model.services import Service
+from fleetctl.model.signals import Load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What a policy sees. `memory` already holds the load of this tick."""
 
-    now: float
     service: Service
-    current: int
-    """Serving Replicas, ready or on their way: what is on its way is never ordered twice."""
-    ready: int
+    inputs: Inputs
     load: Load
+    """The inputs' load, which is known when a policy is asked."""
     memory: Memory
+
+    @property
+    def now(self) -> float:
+        return self.inputs.at
+
+    @property
+    def current(self) -> int:
+        """Serving Replicas, ready or on their way: what is on its way is never ordered twice."""
+        return self.inputs.current
+
+    @property
+    def ready(self) -> int:
+        return self.inputs.ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +43,8 @@ class Wish:
     replicas: int
     reason: str
     memory: Memory
+    binding: str = ""
+    """What within the policy set the count; empty: the policy as a whole."""
 
 
 class Policy(Protocol):

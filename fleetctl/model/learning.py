@@ -1,0 +1,144 @@
+"""What the policy `auto` keeps of a service between two ticks: what came in, what it costs, how long starts take.
+
+All of it is data that the store and `decide --state` write as JSON; what is made of it stands in `decide/auto`.
+"""
+
+from dataclasses import dataclass
+
+BIN_S = 5.0
+"""As fine as the wait that is usually promised: a burst shorter than a bin is waited out, a longer one is seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Counts by bin, oldest first. The newest bin may still grow; the tuples are of one length."""
+
+    first: int = 0
+    """Number of the oldest bin: seconds // BIN_S."""
+    arrivals: tuple[float, ...] = ()
+    input_tokens: tuple[float, ...] = ()
+    output_tokens: tuple[float, ...] = ()
+    """Asked for in the bin: written, or put off by waiting."""
+
+    @property
+    def bins(self) -> int:
+        return len(self.arrivals)
+
+    @property
+    def span_s(self) -> float:
+        return len(self.arrivals) * BIN_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """Sums over the minute that is being gathered."""
+
+    span_s: float = 0.0
+    in_flight_s: float = 0.0
+    """Integral of those whom a replica has taken."""
+    queued_s: float = 0.0
+    ready_s: float = 0.0
+    input_tokens: float = 0.0
+    output_tokens: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What is known of the engine and of the requests. `demand.times` and its like make seconds of it."""
+
+    aa: float = 0.0
+    ab: float = 0.0
+    bb: float = 0.0
+    an: float = 0.0
+    bn: float = 0.0
+    """Sums of the weighted products of the fit: reading × reading, … × in flight."""
+    minute: Minute = Minute()
+    requests: float = 0.0
+    """Those who completed, forgetting."""
+    output_tokens: float = 0.0
+    """Theirs, forgetting."""
+    written: float = 0.0
+    """Output tokens that were counted, forgetting slowly…"""
+    supposed: float = 0.0
+    """…and those that the requests in flight should have written."""
+    arrivals: float = 0.0
+    input_tokens: float = 0.0
+    """Of arrivals, forgetting ten times slower, as the spread is rarer to see than the mean."""
+    spread: float = 0.0
+    """Sum of squared differences of an interval's prompt tokens from its arrivals' mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leads:
+    """Starts that were seen to end, newest last."""
+
+    cold: tuple[float, ...] = ()
+    standby: tuple[float, ...] = ()
+    ages: tuple[float, ...] = ()
+    """Of those starting at the line before, oldest first."""
+    ready: int = 0
+    """At the line before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How the fleet follows the load."""
+
+    window_s: float = 0.0
+    """Of the mean; 0 with gain 0."""
+    gain: float = 0.0
+    extra: float = 0.0
+    standby: int = 0
+    limit: int = 0
+    """The constant fleet that would have done as well: no following beyond it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """All that is kept between two ticks."""
+
+    at: float | None = None
+    began: float = 0.0
+    """When the record begins."""
+    start: int = 0
+    """The fleet that was found then."""
+    record: Record = Record()
+    pace: Pace = Pace()
+    leads: Leads = Leads()
+    rule: Rule | None = None
+    tested_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What ticks have brought since the policy last took a step. None: unknown in one of them."""
+
+    span_s: float = 0.0
+    concurrency_s: float = 0.0
+    """Integral of queued + running."""
+    queued_s: float = 0.0
+    arrivals: float | None = 0.0
+    input_tokens: float | None = 0.0
+    output_tokens: float | None = 0.0
+    completed: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """The policy `auto` between two ticks. It steps more rarely than the fleet ticks."""
+
+    learned: Learned = Learned()
+    gathered: Gathered = Gathered()
+    replicas: int = 0
+    """Its last wish…"""
+    standby: int = 0
+    reason: str = ""
+    binding: str = ""
+    queued: float = 0.0
+    """…and what waited then."""
+    steps: int = 0
+    """Taken, up to as many as matter."""
+    arrivals_known: bool = False
+    """Whether arrivals were ever counted."""
+    tokens_known: bool = False
+    """Whether tokens were ever counted."""

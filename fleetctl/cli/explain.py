@@ -2,16 +2,23 @@
 
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
+import msgspec
 import typer
 
 from fleetctl.cli.output import Format, Output, ago, document, dollars, figure, several
 from fleetctl.cli.session import duration_s, known_service, session
-from fleetctl.controller.journal import read
+from fleetctl.controller.journal import STRETCH_TICKS, read
+from fleetctl.controller.replay import replayed
+from fleetctl.decide.counterfactuals import Counterfactual, counterfactuals
 from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.decisions import Decision
+from fleetctl.model.names import ServiceName
+from fleetctl.store import SqlStore
 
 app = typer.Typer(add_completion=False)
 
@@ -25,23 +32,44 @@ def explain(
     """Show a decision stage by stage: what was measured, what was wanted, what limited it."""
     with session() as now:
         name = known_service(now, service)
-        if at is None:
-            decision = now.store.decisions().get(name)
-        else:
-            body = now.store.journal(at=_moment(at))
-            found = read(body).decisions if body is not None else ()
-            decision = next((one for one in found if one.service == name), None)
-        if decision is None:
+        found = explanation(now.store, name, None if at is None else _moment(at))
+        if found is None:
             raise NotFound(f"no decision about {name} is recorded{f' at {at}' if at else ' yet'}", hint="fleetctl run")
         if output is Format.NAME:
             sys.stdout.write(f"service/{name}\n")
         elif output is not Format.TABLE:
-            document(decision, output)
+            document({**msgspec.to_builtins(found.decision), "without": found.without}, output)
         else:
-            sys.stdout.write(explained(decision, time.time()))
+            sys.stdout.write(explained(found.decision, time.time(), without=found.without))
 
 
-def explained(decision: Decision, now: float) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A Decision, and what it would have been without what held it."""
+
+    decision: Decision
+    without: tuple[Counterfactual, ...]
+    """Empty too where the journal no longer reaches back to what it was made from."""
+
+
+def explanation(store: SqlStore, service: ServiceName, at: float | None) -> Explanation | None:
+    """The newest Decision about the Service, or that of a time; None: none is recorded."""
+    body = store.journal(at=time.time() if at is None else at)
+    entry = read(body) if body is not None else None
+    decision = next((one for one in entry.decisions if one.service == service), None) if entry is not None else None
+    if entry is None or decision is None:
+        decision = store.decisions().get(service) if at is None else None
+        return None if decision is None else Explanation(decision=decision, without=())
+    stretch = store.journal_range(since=entry.begun_at, until=decision.at, limit=2 * STRETCH_TICKS)
+    played = None
+    for played in replayed((read(one.entry) for one in stretch), service=service):
+        pass
+    if played is None or played.recorded != decision or decision.inputs is None:
+        return Explanation(decision=decision, without=())
+    return Explanation(decision=decision, without=counterfactuals(played.intent, decision.inputs, played.memory))
+
+
+def explained(decision: Decision, now: float, *, without: Sequence[Counterfactual] = ()) -> str:
     """A Decision in words."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(decision.at))
     change = f"{decision.current} → {decision.desired}" if decision.change else f"hold {decision.desired}"
@@ -59,6 +87,9 @@ def explained(decision: Decision, now: float) -> str:
     for note in decision.stages:
         value = "" if note.value is None else str(note.value)
         lines.append(f"  {note.stage:<{width}}  {value:>4}  {note.note}".rstrip())
+    if without:
+        lines.append("")
+        lines += [f"  without {one.without} it would be {one.desired}" for one in without]
     return "\n".join(lines) + "\n"
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetctl.controller.act import Actor
-from fleetctl.controller.journal import entry
+from fleetctl.controller.journal import Stretches, entry
 from fleetctl.controller.observe import Observer, Ports
 from fleetctl.decide.planner import plan
-from fleetctl.errors import AgentFailure, Conflict, LeaseLost
+from fleetctl.errors import AgentFailure, Conflict, FleetError, LeaseLost
 from fleetctl.model.decisions import Event, Memory, Plan
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
@@ -76,6 +76,7 @@ class Controller:
         self._routes: Routes | None = None
         self._routes_at = 0.0
         self._gateway_failing = False
+        self._stretches = Stretches()
 
     async def acquire(self) -> None:
         """Become the one controller. Raises `Conflict` while another one is."""
@@ -136,10 +137,13 @@ class Controller:
         )
         made = plan(snapshot)
         self._boundary("before commit")
+        journal = entry(snapshot, made, self._stretches)
         try:
-            await asyncio.to_thread(self._store.commit, made, fence=self._fence, journal=entry(snapshot, made))
-        except LeaseLost:
-            self._fence = None
+            await asyncio.to_thread(self._store.commit, made, fence=self._fence, journal=journal)
+        except FleetError as error:
+            self._stretches = Stretches()  # this tick is not in the journal, so the next begins a stretch
+            if isinstance(error, LeaseLost):
+                self._fence = None
             raise
         self._boundary("after commit")
         self._take_over(snapshot, made)

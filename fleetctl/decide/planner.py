@@ -17,6 +17,9 @@ from fleetctl.model.services import Service
 from fleetctl.model.signals import Load, QueueStats, Unknown
 from fleetctl.model.snapshots import Intent, Snapshot
 
+FAILURES_KEPT = 16
+"""The pause between two tries no longer grows after as many."""
+
 
 def plan(snapshot: Snapshot) -> Plan:
     """Decisions, changed rows, Actions and routes for one tick. Deterministic; a converged fleet gets no Actions."""
@@ -76,7 +79,7 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
     fresh = [replica for replica in every if replica.revision == intent.revision]
     serving = [replica for replica in every if replica.role is Role.SERVING]
     fresh_serving = [replica for replica in fresh if replica.role is Role.SERVING]
-    memory = _with_failures(draft, intent, fresh)
+    memory = draft.snapshot.memories.get(service.name, Memory())
     current = len(fresh_serving)
     if current < len(serving):
         # A Rollout changes which Replicas serve, not how many: what was desired last is what is there to scale from.
@@ -98,6 +101,7 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         ),
         standby=standby_ready(draft, intent),
         flow=flow,
+        failures=_failures(draft, intent, memory, fresh),
         price_per_replica=_price_per_replica(draft, service, fresh_serving),
     )
     return inputs, replace(memory, tally=tally)
@@ -107,16 +111,14 @@ def _loaded(replicas: Sequence[Replica]) -> list[Replica]:
     return [replica for replica in replicas if replica.role in (Role.SERVING, Role.DRAINING)]
 
 
-def _with_failures(draft: Draft, intent: Intent, fresh: list[Replica]) -> Memory:
-    """The Service's memory with this tick's failed starts added, and cleared by a success or a changed file."""
-    memory = draft.snapshot.memories.get(intent.service.name, Memory())
+def _failures(draft: Draft, intent: Intent, memory: Memory, fresh: list[Replica]) -> tuple[float, ...]:
+    """The Service's failed starts with this tick's, cleared by a success or a changed file."""
     failures = memory.failures
     if failures and any(replica.ready_at is not None and replica.ready_at > failures[-1] for replica in fresh):
         failures = ()
     failures = tuple(at for at in failures if at > intent.changed_at)
     failures += (draft.now,) * draft.failed_services.get(intent.service.name, 0)
-    failures = failures[-16:]
-    return memory if failures == memory.failures else replace(memory, failures=failures)
+    return failures[-FAILURES_KEPT:]
 
 
 def _queue(snapshot: Snapshot, intent: Intent) -> QueueStats | Unknown | None:

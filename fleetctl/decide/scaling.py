@@ -27,6 +27,7 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
     """How many Replicas the Service shall have, why, and what is to be remembered. Deterministic."""
     trail = _Trail()
     load, now = inputs.load, inputs.at
+    memory = replace(memory, failures=inputs.failures)
     memory, desired = _desired(intent, inputs, memory, trail)
     allowed, held = starts_allowed(memory, coming=inputs.coming, now=now)
     if allowed is not None and desired > inputs.current + allowed:

@@ -60,6 +60,8 @@ class Inputs:
     standby: int = 0
     """Slots that stand by, ready to be taken."""
     flow: Flow = Flow()
+    failures: tuple[float, ...] = ()
+    """When Replicas of the present revision failed before they were ever ready, as long as it counts."""
     price_per_replica: float | None = None
     """US dollars an hour; None: not known."""
 

@@ -159,6 +159,8 @@ class World:
         self.sent: dict[ReplicaId, int] = {}
         """Requests inside each engine."""
         self._drains: dict[ReplicaId, float] = {}
+        self._arrived: dict[ServiceName, int] = {}
+        self._completed: dict[ServiceName, float] = {}
         self._begun: dict[str, Begun] = {}
         self._outcomes: list[Outcome] = []
         # levers
@@ -208,6 +210,7 @@ class World:
     def tick(self) -> Plan:
         """One tick of a controller, then one period of time."""
         self._play()
+        self._count()
         snapshot = self.snapshot()
         made = plan(snapshot)
         self._take_over(made)
@@ -220,6 +223,14 @@ class World:
         self.plan = made
         self.now += self.period_s
         return made
+
+    def _count(self) -> None:
+        """The gateway's counters: a request that a user keeps open is answered and sent anew every `request_s`."""
+        for name in self.intents:
+            served = sum(count for key, count in self.sent.items() if self.replicas[key].service == name)
+            self._completed[name] = self._completed.get(name, 0.0) + served * self.period_s / self.request_s
+            arrived = int(self._completed[name]) + self.demand.get(name, 0)
+            self._arrived[name] = max(self._arrived.get(name, 0), arrived)
 
     def run(self, seconds: float) -> "World":
         for _ in range(ceil(seconds / self.period_s)):
@@ -592,8 +603,8 @@ class World:
                 queued=max(0, self.demand.get(name, 0) - sum(sent.values())),
                 oldest_wait_s=0.0,
                 in_flight=tuple(sent.items()),
-                arrived=0,
-                completed=0,
+                arrived=self._arrived.get(name, 0),
+                completed=int(self._completed.get(name, 0.0)),
                 failed=0,
             )
         return found

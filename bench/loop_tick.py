@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fleetctl.controller.clock import SystemClock
@@ -26,7 +27,7 @@ from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceNam
 from fleetctl.model.nodes import ArtifactState, ArtifactStatus, NodeDesired, NodeStatus, ReplicaStatus
 from fleetctl.model.replicas import ReplicaPhase
 from fleetctl.model.routes import Routes
-from fleetctl.model.services import Gpu, Market, Pool, Scaling, Service, Standby
+from fleetctl.model.services import REACTIVE, Gpu, Market, Pool, Service, Standby
 from fleetctl.model.signals import QueueStats, Reading, Target, Unknown
 from fleetctl.store import open_store
 
@@ -199,7 +200,7 @@ def a_service(number: int) -> Service:
         model="some/model",
         gpu=(Gpu(name="L40S"),),
         concurrency=10,
-        scaling=Scaling(min=REPLICAS, max=REPLICAS + 2, target=0.7),
+        scaling=replace(REACTIVE, min=REPLICAS, max=REPLICAS + 2, target=0.7),
         standby=Standby(slots=0),
     )
 

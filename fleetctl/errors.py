@@ -4,6 +4,7 @@ FleetError
 ├── UsageError                exit 2    the user: the words of the command are wrong
 │   └── SpecError             exit 2    the user: a file is wrong, at file:line
 ├── ConfirmationNeeded        exit 3    the user: it spends or destroys, and nobody said yes
+├── OverBudget                exit 9    the user: it would cost more an hour than the fleet may
 ├── NotFound                  exit 4    the user: no such service, pool, instance, replica
 ├── TimedOut                  exit 6    nobody: the operation goes on, the command stopped waiting
 ├── Conflict                  exit 7    the user: another controller, a port in use, a newer store
@@ -51,6 +52,11 @@ class SpecError(UsageError):
 class ConfirmationNeeded(FleetError):
     exit_code = 3
     code = "confirmation_needed"
+
+
+class OverBudget(FleetError):
+    exit_code = 9
+    code = "budget"
 
 
 class NotFound(FleetError):

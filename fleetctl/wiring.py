@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -79,6 +79,8 @@ def provider_names() -> tuple[ProviderName, ...]:
 
 LOCAL = ProviderName("local")
 """This machine: the one Provider that needs no mention in the fleet's file."""
+OWNED = frozenset((LOCAL, ProviderName("ssh")))
+"""Machines of one's own: nobody bills for them."""
 
 
 def configured(config: FleetConfig) -> tuple[ProviderName, ...]:
@@ -129,12 +131,49 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
 
 
 def controller(
-    store: SqlStore, ports: Ports, config: FleetConfig, *, boundary: Callable[[str], None] = no_boundary
+    store: SqlStore,
+    ports: Ports,
+    config: FleetConfig,
+    *,
+    home: Home | None = None,
+    boundary: Callable[[str], None] = no_boundary,
 ) -> Controller:
-    """A controller of the fleet; it does not hold the Lease yet."""
+    """A controller of the fleet; it does not hold the Lease yet. With `home` it minds limits that change there."""
+    limit = _SavedLimit(home, config.max_cost_per_hour) if home is not None else lambda: config.max_cost_per_hour
     return Controller(
-        store, ports, fleet=config.name, holder=this_holder(), holder_is_dead=holder_is_dead, boundary=boundary
+        store,
+        ports,
+        fleet=config.name,
+        holder=this_holder(),
+        holder_is_dead=holder_is_dead,
+        boundary=boundary,
+        max_cost_per_hour=limit,
     )
+
+
+class _SavedLimit:
+    """What the fleet may cost, as `up` last saved it: a daemon that runs must mind a limit that is set meanwhile."""
+
+    def __init__(self, home: Home, limit: float | None) -> None:
+        self._home = home
+        self._limit = limit
+        self._saved_ns = 0
+        self._saved_ns = self._changed_ns()
+
+    def __call__(self) -> float | None:
+        changed_ns = self._changed_ns()
+        if changed_ns != self._saved_ns:
+            # Unreadable settings must not lift a limit: the one before holds until they can be read again.
+            with suppress(StoreFailure):
+                self._limit = load_config(self._home).max_cost_per_hour
+                self._saved_ns = changed_ns
+        return self._limit
+
+    def _changed_ns(self) -> int:
+        try:
+            return self._home.config.stat().st_mtime_ns
+        except OSError:
+            return self._saved_ns  # gone or out of reach: the limit holds
 
 
 def this_holder() -> str:

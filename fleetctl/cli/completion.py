@@ -12,6 +12,8 @@ from fleetctl.cli.output import Format, Output, document
 app = typer.Typer(add_completion=False)
 
 FORMATS = "table json yaml name"
+SUBCOMMANDS = {"catalog": "ls refresh", "daemon": "start stop status"}
+"""Of the commands that have any."""
 
 
 class Shell(StrEnum):
@@ -45,6 +47,12 @@ def script(shell: Shell) -> str:
 
 def _bash() -> str:
     names = " ".join(command.name for command in commands())
+    subcommands = "\n".join(
+        f"""\
+    elif [ "${{COMP_WORDS[1]}}" = {name} ] && [ "$COMP_CWORD" -eq 2 ]; then
+        COMPREPLY=($(compgen -W "{words}" -- "$word"))"""
+        for name, words in SUBCOMMANDS.items()
+    )
     return f"""\
 # bash completion for fleetctl; install: fleetctl completion bash > ~/.local/share/bash-completion/completions/fleetctl
 _fleetctl() {{
@@ -54,8 +62,7 @@ _fleetctl() {{
         COMPREPLY=($(compgen -W "{names} --help --version" -- "$word"))
     elif [ "$before" = -o ] || [ "$before" = --output ]; then
         COMPREPLY=($(compgen -W "{FORMATS}" -- "$word"))
-    elif [ "${{COMP_WORDS[1]}}" = daemon ] && [ "$COMP_CWORD" -eq 2 ]; then
-        COMPREPLY=($(compgen -W "start stop status" -- "$word"))
+{subcommands}
     elif [[ "$word" == -* ]]; then
         COMPREPLY=($(compgen -W "--help --output -o" -- "$word"))
     else
@@ -68,6 +75,10 @@ complete -F _fleetctl fleetctl
 
 def _zsh() -> str:
     lines = "\n".join(f"        '{command.name}:{_quoted(command.summary)}'" for command in commands())
+    subcommands = "\n".join(
+        f"    elif [[ $words[2] == {name} ]] && (( CURRENT == 3 )); then\n        compadd {words}"
+        for name, words in SUBCOMMANDS.items()
+    )
     return f"""\
 #compdef fleetctl
 # zsh completion for fleetctl; install: fleetctl completion zsh > a folder of $fpath, as _fleetctl
@@ -80,8 +91,7 @@ _fleetctl() {{
         _describe command commands
     elif [[ $words[CURRENT-1] == (-o|--output) ]]; then
         compadd {FORMATS}
-    elif [[ $words[2] == daemon ]] && (( CURRENT == 3 )); then
-        compadd start stop status
+{subcommands}
     else
         _files
     fi
@@ -95,10 +105,14 @@ def _fish() -> str:
         f"complete -c fleetctl -n __fish_use_subcommand -f -a {command.name} -d '{_quoted(command.summary)}'"
         for command in commands()
     )
+    subcommands = "\n".join(
+        f"complete -c fleetctl -n '__fish_seen_subcommand_from {name}' -f -a '{words}'"
+        for name, words in SUBCOMMANDS.items()
+    )
     return f"""\
 # fish completion for fleetctl; install: fleetctl completion fish > ~/.config/fish/completions/fleetctl.fish
 {lines}
-complete -c fleetctl -n '__fish_seen_subcommand_from daemon' -f -a 'start stop status'
+{subcommands}
 complete -c fleetctl -s o -l output -x -a '{FORMATS}' -d 'Output format'
 """
 

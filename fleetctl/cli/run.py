@@ -10,6 +10,7 @@ import typer
 
 from fleetctl.cli.output import Format, Output, line, say
 from fleetctl.cli.session import Session, controlling, event_line, on_signals, session
+from fleetctl.cli.up import Yes, up
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Ticked
 from fleetctl.controller.loop import run as loop
@@ -28,13 +29,12 @@ def run(
     file: Annotated[
         list[Path] | None, typer.Option("--file", "-f", help="Declare the services of these files first")
     ] = None,
+    yes: Yes = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Run the loop: observe, decide, act; what happens is told with its reason. Ctrl-C ends the loop, not the fleet."""
     if file:
-        from fleetctl.cli.up import up
-
-        up(services=None, file=file, wait=False, timeout="15m", output=Format.NAME)
+        up(services=None, file=file, wait=False, timeout="15m", yes=yes, output=Format.NAME)
     with session(create=True) as now:
         came = asyncio.run(_run(now, once=once, output=output))
     if signal.SIGINT in came:

@@ -58,7 +58,7 @@ def session(*, config: FleetConfig | None = None, create: bool = False) -> Itera
 async def controlling(now: Session) -> AsyncIterator[Controller]:
     """A controller that holds the fleet, until the block ends."""
     async with connected(now.home, now.config) as ports:
-        held = controller(now.store, ports, now.config)
+        held = controller(now.store, ports, now.config, home=now.home)
         await held.acquire()
         try:
             yield held

@@ -3,19 +3,35 @@
 import shlex
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Format, Output, document, say
+from fleetctl.cli.costs import bills, confirm, costs_of, within_limit
+from fleetctl.cli.output import Format, Output, document, say, several
 from fleetctl.cli.session import Session, drive, duration_s, session, spec_paths
 from fleetctl.cli.views import FleetView, ServiceRow, service_rows
-from fleetctl.errors import FleetError, NotFound, UsageError
+from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.replicas import ReplicaPhase, Role
-from fleetctl.wiring import lease_is_live, provider_names, save_config
+from fleetctl.model.services import Service
+from fleetctl.spec.fleet import Fleet
+from fleetctl.wiring import configured, lease_is_live, provider_names, save_config
 
 app = typer.Typer(add_completion=False)
+
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost-per-hour",
+        min=0.0,
+        envvar="FLEETCTL_MAX_COST_PER_HOUR",
+        help="US dollars that the whole fleet may cost; over the file's own limit",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before machines are rented")]
 
 
 @app.command()
@@ -24,33 +40,28 @@ def up(
     file: Annotated[list[Path] | None, typer.Option("--file", "-f", help="A file or folder; default fleet/")] = None,
     wait: Annotated[bool, typer.Option(help="Wait until they answer")] = True,
     timeout: Annotated[str, typer.Option(help="Stop waiting after this long; the fleet goes on")] = "15m",
+    yes: Yes = False,
+    max_cost_per_hour: MaxCost = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Bring services up and wait until they answer. Prints their endpoints.
 
-    Runs the fleet itself, or hands over to the controller that runs it. Ctrl-C is harmless: what was begun is
-    remembered, and the same command goes on.
+    Asks before more machines may be rented than before, now or later. Runs the fleet itself, or hands over to the
+    controller that runs it. Ctrl-C is harmless: what was begun is remembered, and the same command goes on.
     """
     from fleetctl.spec.load import load
     from fleetctl.spec.revision import revision
 
     timeout_s = duration_s(timeout)
-    fleet = load(spec_paths(file))
-    wanted = [service for service in fleet.services if not services or service.name in services]
-    missing = set(services or ()) - {service.name for service in wanted}
-    if missing:
-        raise NotFound(
-            f"no service {', '.join(sorted(missing))} in the files",
-            hint=f"they declare: {', '.join(service.name for service in fleet.services) or 'none'}",
-        )
-    for service in wanted:
-        unusable = set(service.placement.providers) - set(provider_names())
-        if unusable:
-            raise UsageError(
-                f"{fleet.places[f'service/{service.name}']}: provider {', '.join(sorted(unusable))} cannot be used yet",
-                hint=f"providers here: {', '.join(provider_names())}",
-            )
+    fleet = load(spec_paths(file), providers=provider_names())
+    if max_cost_per_hour is not None:
+        fleet = replace(fleet, config=replace(fleet.config, max_cost_per_hour=max_cost_per_hour))
+    wanted = wanted_of(fleet, services or ())
+    words = [*(f"-f {shlex.quote(str(path))}" for path in file or ()), *(services or ())]
+    again = " ".join(["fleetctl up", *words])
     with session(config=fleet.config, create=True) as now:
+        _keeps_providers(fleet, now.view())
+        _agree(fleet, wanted, now, yes=yes, again=again)
         save_config(now.home, fleet.config)
         at = time.time()
         for pool in fleet.pools:
@@ -61,8 +72,7 @@ def up(
         if not wait and not lease_is_live(now.store, time.time()):
             say("stored, but no controller is running to act on it: fleetctl daemon start")
         if wait:
-            words = [*(f"-f {shlex.quote(str(path))}" for path in file or ()), *(services or ())]
-            _wait(now, names, timeout_s, resume=" ".join(["fleetctl up", *words]))
+            _wait(now, names, timeout_s, resume=again)
         rows = [row for row in service_rows(now.view()) if row.name in names]
         if output is Format.JSON or output is Format.YAML:
             document({"items": rows}, output)
@@ -72,6 +82,42 @@ def up(
             sys.stdout.writelines(f"{row.endpoint}\n" for row in rows)
         if wait and not lease_is_live(now.store, time.time()):
             say("up. Nothing scales until a controller runs: fleetctl daemon start (or: fleetctl run)")
+
+
+def wanted_of(fleet: Fleet, services: Sequence[str]) -> list[Service]:
+    """The Services of the files with these names; none given: all. Raises `NotFound`."""
+    wanted = [service for service in fleet.services if not services or service.name in services]
+    missing = set(services) - {service.name for service in wanted}
+    if missing:
+        raise NotFound(
+            f"no service {', '.join(sorted(missing))} in the files",
+            hint=f"they declare: {', '.join(service.name for service in fleet.services) or 'none'}",
+        )
+    return wanted
+
+
+def _keeps_providers(fleet: Fleet, view: FleetView) -> None:
+    """A provider that is no longer named is no longer asked: its machines would run on, unseen and billed."""
+    held = {instance.offer.provider for instance in view.live_instances} - set(configured(fleet.config))
+    if held:
+        name = min(held)
+        count = sum(1 for instance in view.live_instances if instance.offer.provider == name)
+        raise Conflict(
+            f"the files no longer name the provider {name}, which has {several(count, 'instance')} of this fleet",
+            hint=f"keep {name} under providers in kind: fleet until they are given back: fleetctl down",
+        )
+
+
+def _agree(fleet: Fleet, wanted: Sequence[Service], now: Session, *, yes: bool, again: str) -> None:
+    """Look at what it will cost, where somebody bills or the fleet has a limit; ask where more may be rented."""
+    if not bills(fleet.config) and fleet.config.max_cost_per_hour is None:
+        return
+    costs = costs_of(fleet, wanted, now.view(), now.home)
+    for warning in costs.warnings:
+        say(f"warning: {warning}")
+    within_limit(costs, retry=again)
+    if bills(fleet.config):
+        confirm(costs, yes=yes, retry=again)
 
 
 def _wait(now: Session, names: set[str], timeout_s: float, *, resume: str) -> None:

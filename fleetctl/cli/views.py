@@ -1,6 +1,6 @@
 """What the store says of the fleet, as rows. Reads the store and nothing else."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetctl.decide.draft import own_pool, standby_of
@@ -85,6 +85,8 @@ class FleetView:
     replicas: tuple[Replica, ...]
     decisions: dict[str, Decision]
     endpoint: str
+    refused: Mapping[str, str]
+    """By Service: why a machine that it needs may not be launched."""
 
     @property
     def age_s(self) -> float | None:
@@ -123,6 +125,7 @@ def fleet_view(store: SqlStore, listen: str, now: float) -> FleetView:
         replicas=tuple(sorted(state.replicas.values(), key=lambda replica: (replica.service, replica.created_at))),
         decisions={str(name): decision for name, decision in store.decisions().items()},
         endpoint=f"http://{listen}",
+        refused={str(name): memory.refused for name, memory in state.memories.items() if memory.refused},
     )
 
 
@@ -163,7 +166,9 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         price_per_hour=None if any(price is None for price in prices) else sum(price or 0.0 for price in prices),
         endpoint=f"{view.endpoint}/{service.name}/v1",
         reason=decision.reason if decision else "no decision yet",
-        trouble=_trouble(state, ready, decision, silent) or _no_room(view, pool, replicas),
+        trouble=_trouble(state, ready, decision, silent)
+        or _over_budget(view, service.name, replicas)
+        or _no_room(view, pool, replicas),
         decided_at=decision.at if decision else None,
         age_s=view.at - intent.changed_at,
     )
@@ -195,6 +200,12 @@ def _trouble(state: str, ready: int, decision: Decision | None, silent: int) -> 
         what = "its one replica" if silent == ready == 1 else f"{silent} of its {ready} replicas"
         return f"the load of {what} is unknown, so nothing is taken away (do the engines answer at their /metrics?)"
     return ""
+
+
+def _over_budget(view: FleetView, service: str, replicas: Sequence[Replica]) -> str:
+    waiting = sum(1 for replica in replicas if replica.instance is None)
+    why = view.refused.get(service)
+    return f"{waiting} of its replicas wait for a machine: {why}" if why and waiting else ""
 
 
 def _no_room(view: FleetView, pool: Pool, replicas: Sequence[Replica]) -> str:

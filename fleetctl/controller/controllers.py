@@ -13,6 +13,7 @@ from fleetctl.errors import AgentFailure, Conflict, FleetError, LeaseLost
 from fleetctl.model.decisions import Event, Memory, Plan
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.routes import Routes
 from fleetctl.model.services import Pool
@@ -41,6 +42,11 @@ def no_boundary(_: str) -> None:
     """Nothing happens at a boundary outside of crash tests."""
 
 
+def no_limit() -> float | None:
+    """The fleet may cost whatever it costs."""
+    return None
+
+
 class Controller:
     """Observes, decides, records and acts. Holds the Lease while it does."""
 
@@ -53,7 +59,9 @@ class Controller:
         holder: str,
         holder_is_dead: Callable[[str], bool] = lambda holder: False,
         boundary: Callable[[str], None] = no_boundary,
+        max_cost_per_hour: Callable[[], float | None] = no_limit,
     ) -> None:
+        self._max_cost_per_hour = max_cost_per_hour
         self._store = store
         self._ports = ports
         self._fleet = fleet
@@ -73,6 +81,7 @@ class Controller:
         self._replicas: dict[ReplicaId, Replica] = {}
         self._memories: dict[ServiceName, Memory] = {}
         self._counters: dict[str, int] = {}
+        self._places: dict[str, Experience] = {}
         self._routes: Routes | None = None
         self._routes_at = 0.0
         self._gateway_failing = False
@@ -99,6 +108,7 @@ class Controller:
             self._replicas = dict(state.replicas)
             self._memories = dict(state.memories)
             self._counters = dict(state.counters)
+            self._places = dict(state.places)
             self._intents_version = -1
             self._fence = lease.fence
             self._routes = None
@@ -125,6 +135,7 @@ class Controller:
             replicas=self._replicas,
             memories=self._memories,
             counters=self._counters,
+            places=self._places,
             listings=observed.listings,
             consistency_s={name: provider.consistency_s for name, provider in self._ports.providers.items()},
             offers=observed.offers,
@@ -134,6 +145,7 @@ class Controller:
             # What ended while the world was looked at counts as in flight: the look may be older than the end.
             in_flight=in_flight | self._actor.in_flight,
             outcomes=self._actor.take_outcomes(),
+            max_cost_per_hour=self._max_cost_per_hour(),
         )
         made = plan(snapshot)
         self._boundary("before commit")
@@ -178,6 +190,7 @@ class Controller:
             del self._replicas[gone]
         self._memories = {**self._memories, **dict(made.memories)}
         self._counters = {**self._counters, **dict(made.counters)}
+        self._places = {**self._places, **{str(one.place): one for one in made.places}}
 
     async def _send_routes(self, made: Plan) -> None:
         gateway = self._ports.gateway

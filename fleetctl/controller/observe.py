@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 from fleetctl.controller.latest import Latest
 from fleetctl.decide.draft import own_pool
+from fleetctl.decide.engine_signals import wants_gpus, wants_latencies
 from fleetctl.model.instances import Instance, InstancePhase, Listing, Offer, Wanted
 from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeStatus
 from fleetctl.model.replicas import Replica, ReplicaPhase
-from fleetctl.model.services import Pool
+from fleetctl.model.services import Pool, Service
 from fleetctl.model.signals import QueueStats, Reading, Target, Unknown
 from fleetctl.model.snapshots import Intent
 from fleetctl.ports import Clock, GatewayLink, NodeLink, Provider, SignalSource
@@ -78,12 +79,7 @@ class Observer:
         """One look at everything, at most `BUDGET_S` long."""
         by_name = {intent.service.name: intent for intent in intents}
         targets = [
-            Target(
-                replica=replica.id,
-                address=replica.address,
-                engine=by_name[replica.service].service.engine,
-                metrics=by_name[replica.service].service.metrics,
-            )
+            _target(replica, by_name[replica.service].service, replica.address)
             for replica in replicas.values()
             if replica.phase is ReplicaPhase.READY and replica.address is not None and replica.service in by_name
         ]
@@ -186,6 +182,19 @@ class Observer:
         if self._scrape is not None:
             self._scrape.cancel()
             await asyncio.gather(self._scrape, return_exceptions=True)
+
+
+def _target(replica: Replica, service: Service, address: str) -> Target:
+    gpus = wants_gpus(service)
+    return Target(
+        replica=replica.id,
+        address=address,
+        engine=service.engine,
+        metrics=service.metrics,
+        latencies=wants_latencies(service),
+        gpus=replica.gpus if gpus else None,
+        gpu_metrics_port=service.gpu_metrics.port if gpus and service.gpu_metrics is not None else None,
+    )
 
 
 def _offers_of(provider: Provider, pool: Pool) -> Callable[[], Awaitable[tuple[Offer, ...]]]:

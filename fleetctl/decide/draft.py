@@ -24,6 +24,8 @@ class Draft:
         self.intents: Mapping[ServiceName, Intent] = {intent.service.name: intent for intent in snapshot.intents}
         self.pools: Mapping[PoolName, Pool] = _pools(snapshot)
         self.failed_services: dict[ServiceName, int] = {}
+        self.refused: dict[ServiceName, str] = {}
+        """Why a machine that a Service needs may not be launched."""
         self._pool_digests: dict[PoolName, str] = {}
         self._services_by_pool: dict[PoolName, list[Intent]] = {}
         for intent in snapshot.intents:

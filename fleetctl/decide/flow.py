@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from fleetctl.decide.histograms import grown, together
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.replicas import Replica, ReplicaPhase
-from fleetctl.model.signals import EngineTally, Flow, Load, QueueStats, Reading, Tally, Unknown
+from fleetctl.model.signals import EngineTally, Flow, Histogram, Load, QueueStats, Reading, Tally, Unknown
 
 MEAN_OVER_REQUESTS = 200.0
 """The mean prompt moves within about so many requests: a minute of a busy service, and calm enough for a quiet one."""
@@ -17,11 +18,15 @@ def measured(
     queue: QueueStats | Unknown | None,
     load: Load | Unknown,
     now: float,
+    *,
+    latencies: bool = False,
 ) -> tuple[Flow, Tally]:
     """The Flow since `before`, and the counters to go on from.
 
     A counter that went backwards belongs to an engine or a gateway that was started anew: what it shows came since.
     An engine that is silent keeps its counters until it is read again; its tokens then come late, and are not lost.
+    `latencies`: count the times that requests took, too. The gateway's are taken where there is one: they begin when a
+    request came, an engine's when it came there.
     """
     engines = tuple(
         _engine(replica.id, readings.get(replica.id), before)
@@ -37,6 +42,8 @@ def measured(
             completed=stats.completed if stats else None,
             concurrency=concurrency,
             engines=engines,
+            ttft=stats.ttft if stats and latencies else None,
+            end_to_end=stats.end_to_end if stats and latencies else None,
         )
         return Flow(), tally
     span_s = now - before.at
@@ -58,13 +65,25 @@ def measured(
         concurrency=concurrency,
         engines=engines,
         tokens_per_prompt=mean,
+        ttft=(stats.ttft if stats else before.ttft) if latencies else None,
+        end_to_end=(stats.end_to_end if stats else before.end_to_end) if latencies else None,
     )
+    ttft = end_to_end = None
+    if latencies and stats:
+        ttft, end_to_end = grown(stats.ttft, before.ttft), grown(stats.end_to_end, before.end_to_end)
+    elif latencies and queue is None:
+        ttft = _together([_since(one.ttft, was.ttft if was else None, new=was is None) for one, was in read])
+        end_to_end = _together(
+            [_since(one.end_to_end, was.end_to_end if was else None, new=was is None) for one, was in read]
+        )
     flow = Flow(
         span_s=span_s,
         arrivals=arrivals,
         input_tokens=None if arrivals is None or mean is None else arrivals * mean,
         output_tokens=outputs,
         completed=completed,
+        ttft=ttft,
+        end_to_end=end_to_end,
     )
     return flow, tally
 
@@ -76,6 +95,8 @@ def _engine(replica: ReplicaId, reading: Reading | Unknown | None, before: Tally
             input_tokens=reading.input_tokens,
             output_tokens=reading.output_tokens,
             completed=reading.completed,
+            ttft=reading.ttft,
+            end_to_end=reading.end_to_end,
         )
     known = next((one for one in before.engines if one.replica == replica), None) if before else None
     return known or EngineTally(replica=replica)
@@ -86,6 +107,17 @@ def _grown(now: float | None, before: float | None) -> float | None:
     if now is None or before is None:
         return None
     return now - before if now >= before else now
+
+
+def _since(now: Histogram | None, before: Histogram | None, *, new: bool) -> Histogram | None:
+    """What came since; all that an engine shows when it is seen for the first time."""
+    return now if new else grown(now, before)
+
+
+def _together(parts: Sequence[Histogram | None]) -> Histogram | None:
+    """All as one; None: one of them is unknown, and may be the slow one. No engine at all has answered nobody."""
+    known = [part for part in parts if part is not None]
+    return together(known) if len(known) == len(parts) else None
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:

@@ -16,6 +16,8 @@ take 10 to 20 minutes."""
 NODE_SILENCE_LIMIT_S = 120.0
 """A Node silent this long whose engines are silent too is replaced. A reboot or a restarted agent takes less."""
 
+_GONE = (Sighting.TERMINATING, Sighting.TERMINATED)
+
 ELSEWHERE = ("capacity", "quota")
 """`code`s of errors after which another Offer is tried at once; this one rests."""
 
@@ -51,7 +53,8 @@ def _outcome(draft: Draft, outcome: Outcome) -> None:
         if outcome.verb is Verb.APPLY:
             return  # the node's next status shows what it works on; until then it is applied again
         draft.say("warning", f"instance/{instance.id}", f"{outcome.verb} failed: {outcome.error}")
-        failed = replace(instance, failures=instance.failures + 1, failed_at=outcome.at, failure=outcome.error)
+        failed = replace(instance, failures=instance.failures + 1, failed_at=outcome.at)
+        failed = replace(failed, failure=outcome.error, failure_code=outcome.error_code)
         if outcome.verb is Verb.START and failed.wanted is Wanted.RUNNING and failed.phase is InstancePhase.STOPPED:
             # It goes on standing by; whatever was to run there goes elsewhere until the next try.
             failed = replace(failed, wanted=Wanted.STOPPED)
@@ -62,7 +65,7 @@ def _outcome(draft: Draft, outcome: Outcome) -> None:
         return
     if outcome.verb is not Verb.TERMINATE:
         # What was refused and given back keeps its failure, so that the Offer rests.
-        instance = replace(instance, failures=0, failed_at=None, failure=None)
+        instance = replace(instance, failures=0, failed_at=None, failure=None, failure_code=None)
     match outcome.verb:
         case Verb.LAUNCH if instance.phase is InstancePhase.INTENDED:
             instance = _enter(instance, InstancePhase.BOOTING, outcome.at)
@@ -83,13 +86,17 @@ def _listing(draft: Draft, provider: ProviderName, listing: Listing) -> None:
     seen: dict[InstanceId, InstanceSeen] = {}
     for line in listing.instances:
         seen[line.id] = line
-        if line.id not in draft.instances and line.state not in (Sighting.TERMINATING, Sighting.TERMINATED):
+        if line.id not in draft.instances and line.state not in _GONE:
             _adopt(draft, line)
     consistency_s = draft.snapshot.consistency_s.get(provider, 0.0)
     for instance in list(draft.instances.values()):
-        if instance.offer.provider != provider or instance.over:
+        if instance.offer.provider != provider:
             continue
         found = seen.get(instance.id)
+        if instance.over:
+            if found is not None and found.state not in _GONE and listing.at > instance.phase_at:
+                _there_after_all(draft, instance)
+            continue
         if found is None or found.state is Sighting.TERMINATED:
             _absent(draft, instance, listing.at, consistency_s)
         elif listing.at >= instance.phase_at:
@@ -99,6 +106,12 @@ def _listing(draft: Draft, provider: ProviderName, listing: Listing) -> None:
             there = _seen(there, found, draft.now)
             if there is not instance:
                 draft.put_instance(there)
+
+
+def _there_after_all(draft: Draft, instance: Instance) -> None:
+    """One that was over is there: a launch whose answer was lost came late, or a listing had lacked it for long."""
+    draft.put_instance(replace(_enter(instance, InstancePhase.BOOTING, draft.now), wanted=Wanted.TERMINATED))
+    draft.say("warning", f"instance/{instance.id}", "was over and is there after all: giving it back")
 
 
 def _adopt(draft: Draft, line: InstanceSeen) -> None:
@@ -166,6 +179,7 @@ def _node(draft: Draft, instance: Instance, status: NodeStatus) -> None:
             failures=0,
             failed_at=None,
             failure=None,
+            failure_code=None,
         )
         draft.put_instance(instance)
         draft.say("instance", f"instance/{instance.id}", f"ready after {draft.now - instance.created_at:.1f} s")

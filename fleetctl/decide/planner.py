@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import desired, lifecycle, placement, pools
+from fleetctl.decide import budget, desired, lifecycle, offers, placement, pools
 from fleetctl.decide.draft import Draft
+from fleetctl.decide.engine_signals import fullest, utilization, wants_gpus, wants_latencies
 from fleetctl.decide.flow import measured
 from fleetctl.decide.load import measure
 from fleetctl.decide.scaling import decide, starts_allowed
@@ -40,6 +41,8 @@ def plan(snapshot: Snapshot) -> Plan:
     for pool in draft.pools.values():
         waiting = placement.bind(draft, pool)
         pools.size(draft, pool, waiting)
+    decisions = list(budget.noted(draft, decisions))
+    memories = list(budget.remembered(draft, memories))
     pools.give_back_undeclared(draft)
     pools.converge(draft)
     desired.apply_nodes(draft)
@@ -53,6 +56,7 @@ def plan(snapshot: Snapshot) -> Plan:
         counters=tuple(
             (prefix, number) for prefix, number in draft.counters.items() if snapshot.counters.get(prefix) != number
         ),
+        places=offers.experienced(draft),
         actions=tuple(draft.actions),
         routes=desired.routes(draft),
         events=tuple(draft.events),
@@ -87,7 +91,8 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         current = max(current, len(serving) if last is None else last)
     loaded, queue = _loaded(every), _queue(snapshot, intent)
     load = measure(service, loaded, snapshot.readings, queue, snapshot.now)
-    flow, tally = measured(memory.tally, loaded, snapshot.readings, queue, load, snapshot.now)
+    readings, now = snapshot.readings, snapshot.now
+    flow, tally = measured(memory.tally, loaded, readings, queue, load, now, latencies=wants_latencies(service))
     coming = (ReplicaPhase.READY, ReplicaPhase.ASLEEP)
     inputs = Inputs(
         at=snapshot.now,
@@ -101,6 +106,9 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         ),
         standby=standby_ready(draft, intent),
         flow=flow,
+        utilization=utilization(serving, readings, now) if wants_gpus(service) else None,
+        fullest=fullest(fresh, readings, now),
+        outside=snapshot.outside.get(service.name, ()),
         failures=_failures(draft, intent, memory, fresh),
         price_per_replica=_price_per_replica(draft, service, fresh_serving),
     )

@@ -3,20 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from fleetctl.decide import budget, offers
 from fleetctl.decide.draft import Draft, standby_of
 from fleetctl.decide.placement import free_gpus, gpus_needed, holds_artifacts, standby_wanted
+from fleetctl.decide.rests import too_soon
 from fleetctl.model.decisions import Action, Verb
-from fleetctl.model.instances import Instance, InstancePhase, LaunchSpec, Listing, Offer, Wanted
+from fleetctl.model.instances import Instance, InstancePhase, LaunchSpec, Offer, Wanted
 from fleetctl.model.names import InstanceId
 from fleetctl.model.nodes import NodeStatus
 from fleetctl.model.replicas import Replica, Role
 from fleetctl.model.services import Pool, Service, Tier
 from fleetctl.model.snapshots import Intent
 
-RETRY_FIRST_S = 2.0
-RETRY_MOST_S = 120.0
-"""Pause after a failed attempt at an Instance, doubled with each further one up to the second figure: a provider that
-is out of something is asked often enough to notice when it has it again, and is not hammered."""
 TERMINATE_AGAIN_S = 60.0
 """A termination that has not shown in the listings after this long is asked for again."""
 
@@ -131,6 +129,8 @@ def _open(draft: Draft, pool: Pool, service: Service, why: str) -> _Room | None:
         rests = instance.wanted is Wanted.STOPPED and instance.phase is InstancePhase.STOPPED
         fits = gpus_needed(service, instance.offer.gpu) is not None
         if rests and fits and why != STANDBY and not _pausing(instance, draft.now):
+            if _refused(draft, service, instance.offer):
+                continue
             instance = replace(instance, wanted=Wanted.RUNNING)
             draft.put_instance(instance)
             draft.say("instance", f"instance/{instance.id}", f"starting it from stopped standby for {why}")
@@ -138,7 +138,7 @@ def _open(draft: Draft, pool: Pool, service: Service, why: str) -> _Room | None:
     # Whatever is not over may still be billed, or may be again.
     if sum(1 for _ in draft.in_pool(pool.name)) >= pool.max:
         return None
-    offer = _best_offer(draft, pool, service)
+    offer = next((one for one in offers.candidates(draft, pool, service) if not _refused(draft, service, one)), None)
     if offer is None:
         return None
     key = InstanceId(draft.new_id(pool.name))
@@ -149,26 +149,12 @@ def _open(draft: Draft, pool: Pool, service: Service, why: str) -> _Room | None:
     return _Room(instance=instance, free=offer.gpu.count, bound=False)
 
 
-def _best_offer(draft: Draft, pool: Pool, service: Service) -> Offer | None:
-    """The first that fits, did not just fail, and whose Provider answers; one that is silent may hold what we need."""
-    for offer in draft.snapshot.offers.get(pool.name, ()):
-        listed = isinstance(draft.snapshot.listings.get(offer.provider), Listing)
-        if listed and gpus_needed(service, offer.gpu) is not None and not _failing(draft, pool, offer):
-            return offer
-    return None
-
-
-def _failing(draft: Draft, pool: Pool, offer: Offer) -> bool:
-    """Whether the last launches of an Offer failed too recently to try it again, as the rows of the last hour tell."""
-    same = [row for row in draft.ever_in_pool(pool.name) if _place(row.offer) == _place(offer)]
-    worked_at = max((row.booted_at for row in same if row.booted_at is not None), default=0.0)
-    failed = [row for row in same if row.failed_at is not None and row.booted_at is None and row.failed_at > worked_at]
-    last_at = max((row.failed_at or 0.0 for row in failed), default=0.0)
-    return _too_soon(sum(row.failures for row in failed), last_at, draft.now)
-
-
-def _place(offer: Offer) -> tuple[str, str, str, str]:
-    return (offer.provider, offer.zone, offer.instance_type, offer.market)
+def _refused(draft: Draft, service: Service, offer: Offer) -> bool:
+    """Whether the fleet's limit forbids one more machine of this Offer. What is found first is told."""
+    why = budget.refusal(draft, offer)
+    if why:
+        draft.refused.setdefault(service.name, why)
+    return bool(why)
 
 
 def _keep_least(draft: Draft, pool: Pool, rooms: list[_Room]) -> None:
@@ -306,8 +292,4 @@ def _next_verb(instance: Instance, now: float) -> Verb | None:
 
 def _pausing(instance: Instance, now: float) -> bool:
     """Whether the last attempt failed too recently to try again."""
-    return instance.failed_at is not None and _too_soon(instance.failures, instance.failed_at, now)
-
-
-def _too_soon(failures: int, last_at: float, now: float) -> bool:
-    return failures > 0 and now - last_at < min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 16))
+    return instance.failed_at is not None and too_soon(instance.failures, instance.failed_at, now)

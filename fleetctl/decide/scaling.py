@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 
+from fleetctl.decide.batch_limit import mismatch, seen
 from fleetctl.decide.limits import rate_limited, stepped
+from fleetctl.decide.opinions import Opinion, opinions
 from fleetctl.decide.policies import View, policy
 from fleetctl.decide.schedules import bounds
 from fleetctl.decide.windows import extreme, push
@@ -19,6 +21,10 @@ HOLD_BACK_FIRST_S = 30.0
 HOLD_BACK_MOST_S = 600.0
 """The hold doubles with each further failure up to this, so that a broken image costs little and mends by itself."""
 FAILURE_MEMORY_S = 3600.0
+STATED = frozenset({"fixed", "schedule"})
+"""Policies that no load moves: their count needs no calm around it, and does not wake at a request."""
+IDLE_FIRST_S = 900.0
+"""To zero after this long without a request, until a policy has learned how long lulls last: three cold starts."""
 _EPSILON = 1e-9
 """Exact loads must not round up to one Replica more."""
 
@@ -27,7 +33,8 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
     """How many Replicas the Service shall have, why, and what is to be remembered. Deterministic."""
     trail = _Trail()
     load, now = inputs.load, inputs.at
-    memory = replace(memory, failures=inputs.failures)
+    batch = seen(memory.batch, inputs.fullest, changed_at=intent.changed_at, now=now)
+    memory = replace(memory, failures=inputs.failures, batch=batch)
     memory, desired = _desired(intent, inputs, memory, trail)
     allowed, held = starts_allowed(memory, coming=inputs.coming, now=now)
     if allowed is not None and desired > inputs.current + allowed:
@@ -54,6 +61,7 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
         price_per_hour=None if price is None else price * desired,
         standby=memory.standby,
         inputs=inputs,
+        trouble=mismatch(intent.service, memory.batch),
     )
     return decision, memory
 
@@ -76,6 +84,11 @@ def _desired(intent: Intent, inputs: Inputs, memory: Memory, trail: "_Trail") ->
     if load is None:
         wanted = inputs.current
         trail.set("signal", wanted, f"hold: load unknown, {inputs.why_unknown}")
+        memory, others = opinions(service, inputs, None, memory)
+        wanted = _combined(inputs, others, wanted, trail)
+        if others:
+            memory = replace(memory, wishes=push(memory.wishes, now, wanted, keep_s=_longest_memory(intent)))
+            wanted = _stabilised(intent, inputs, memory, wanted, now, trail)
     else:
         memory, wanted = _wish(intent, inputs, load, memory, trail)
 
@@ -122,12 +135,17 @@ def _wish(intent: Intent, inputs: Inputs, load: Load, memory: Memory, trail: "_T
     memory = wish.memory
     stage = f"{scaling.policy}/{wish.binding}" if wish.binding else scaling.policy
     wanted = trail.set(stage, wish.replicas, wish.reason)
+    if wish.why_unknown and wanted < inputs.current:
+        wanted = trail.set("signal", inputs.current, f"hold: {wish.why_unknown}, so nothing is taken away")
     if not load.queue_known and wanted < inputs.current:
         wanted = trail.set("signal", inputs.current, "hold: the gateway's queue is unknown, so nothing is taken away")
+    memory, others = opinions(service, inputs, load, memory)
+    if any(other.active for other in others):
+        memory = replace(memory, busy_at=now)
+    wanted = _combined(inputs, others, wanted, trail)
 
-    keep_s = max(scaling.up.stabilization_s, scaling.down.stabilization_s, scaling.scale_down_delay_s)
-    memory = replace(memory, wishes=push(memory.wishes, now, wanted, keep_s=keep_s))
-    if scaling.policy != "fixed":
+    memory = replace(memory, wishes=push(memory.wishes, now, wanted, keep_s=_longest_memory(intent)))
+    if scaling.policy not in STATED or service.signals:
         wanted = _stabilised(intent, inputs, memory, wanted, now, trail)
         wanted = _around_zero(intent, inputs, load, memory, wanted, now, trail)
         full = min(inputs.current, ceil(load.high / service.target_concurrency - _EPSILON))
@@ -135,6 +153,24 @@ def _wish(intent: Intent, inputs: Inputs, load: Load, memory: Memory, trail: "_T
             # The average may still be low from before they went silent; whoever is silent now may be full.
             wanted = trail.set("signal", full, f"hold: {load.unknown} replicas of unknown load may be full")
     return memory, wanted
+
+
+def _combined(inputs: Inputs, others: Sequence[Opinion], wanted: int, trail: "_Trail") -> int:
+    """Up on any signal; down only as far as all agree, and not at all while one of them is unknown."""
+    for one in others:
+        if one.replicas is not None and not one.confirms and one.replicas > wanted:
+            wanted = trail.set(one.name, one.replicas, one.note)
+        else:
+            trail.note(one.name, f"unknown: {one.note}" if one.replicas is None else f"{one.replicas}: {one.note}")
+    for one in others:
+        if wanted >= inputs.current:
+            break
+        if one.replicas is None:
+            why = f"hold: {one.name} is unknown ({one.note}), so nothing is taken away"
+            wanted = trail.set(one.name, inputs.current, why)
+        elif one.replicas > wanted:
+            wanted = trail.set(one.name, min(inputs.current, one.replicas), f"{one.name} does not confirm: {one.note}")
+    return wanted
 
 
 def _stabilised(intent: Intent, inputs: Inputs, memory: Memory, wanted: int, now: float, trail: "_Trail") -> int:
@@ -162,7 +198,8 @@ def _around_zero(
         return wanted
     if load.low > 0:
         return trail.set("zero", 1, f"{load.low:g} requests wait")
-    idle_s = intent.service.scaling.idle_s
+    stated = intent.service.scaling.idle_s
+    idle_s = IDLE_FIRST_S if stated is None else stated
     if memory.busy_at is not None and now - memory.busy_at < idle_s:
         left_s = idle_s - (now - memory.busy_at)
         return trail.set("zero", 1, f"kept at 1 until {idle_s:g} s pass without a request, {left_s:.0f} s from now")
@@ -203,6 +240,12 @@ def push_move(
     return (*((at, value) for at, value in moves if at > now - keep_s), (now, change))
 
 
+def _longest_memory(intent: Intent) -> float:
+    """How far back wishes matter."""
+    scaling = intent.service.scaling
+    return max(scaling.up.stabilization_s, scaling.down.stabilization_s, scaling.scale_down_delay_s)
+
+
 def _longest_period(intent: Intent) -> float:
     scaling = intent.service.scaling
     return max((rate.period_s for rate in (*scaling.up.policies, *scaling.down.policies)), default=0.0)
@@ -220,6 +263,10 @@ class _Trail:
     def start(self, stage: str, value: int, note: str) -> None:
         self.notes.append(StageNote(stage=stage, value=None, note=note))
         self._value = value
+
+    def note(self, stage: str, note: str) -> None:
+        """What was looked at and did not set the count."""
+        self.notes.append(StageNote(stage=stage, value=None, note=note))
 
     def set(self, stage: str, value: int, note: str) -> int:
         """Record a stage; the last one that changed the count (or gave the first) is the binding one."""

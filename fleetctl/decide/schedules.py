@@ -1,5 +1,18 @@
-"""Floors and ceilings that hold at certain times."""
+"""Floors, ceilings and exact counts that hold at certain times.
 
+Where several Schedules hold at once, this decides:
+
+* Of the exact counts the one that began last holds (of those that began together, the largest), in place of all floors
+  and ceilings that began before it or with it. What begins after it holds on top of it.
+* Of the floors the highest holds, of the ceilings the lowest, and a floor above a ceiling wins: a floor keeps a promise
+  to users, a ceiling saves money.
+
+A Schedule holds from each firing of its cron until the clock in its time zone has gone on by its duration, so that 24 h
+are a day also when the clocks change. An hour that is skipped fires what stands in it when it is over; in an hour that
+comes twice what names a certain time fires once, at the first (cronsim's rules, which are Debian cron's).
+"""
+
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -9,38 +22,130 @@ from cronsim import CronSim
 
 from fleetctl.model.services import Schedule
 
+AHEAD_MOST_S = 1800.0
+"""Capacity is brought at most this long before its hour: no cold start that goes well takes longer, and one that was
+measured longer must not keep half a night's capacity."""
+_HOUR_S = 3600
+_SEEN_S = 3 * _HOUR_S
+"""Firings are looked for from so long after the beginning of an hour, backwards: the hour itself, what may be brought
+ahead of its end, and the hour that the clocks may be set back by, in which cronsim does not tell the two apart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The floor and ceiling in force, each with the Schedule that sets it. Overlaps: the highest floor, the lowest
-    ceiling, and a floor above a ceiling wins."""
+    """What holds at some time, and what says so. None: nothing does."""
 
     floor: int | None = None
     floor_by: str = ""
     ceiling: int | None = None
     ceiling_by: str = ""
+    exact: int | None = None
+    exact_by: str = ""
+
+    def applied(self, wanted: int) -> int:
+        """The count that comes of `wanted`."""
+        count = wanted if self.exact is None else self.exact
+        if self.ceiling is not None:
+            count = min(count, self.ceiling)
+        return count if self.floor is None else max(count, self.floor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """A Schedule that is going to ask for Replicas."""
+
+    at: float
+    """Unix seconds."""
+    replicas: int
+    """The fewest that all Schedules together allow then."""
+    clock: str
+    """`08:00`, where the Schedule is."""
 
 
 def bounds(schedules: tuple[Schedule, ...], now: float) -> Bounds:
-    """What the Schedules say at `now`. A Schedule holds from each firing of its cron for its duration."""
-    found = Bounds()
+    """What the Schedules together say at `now`."""
+    held = []
     for schedule in schedules:
-        fired = last_firing(schedule.cron, schedule.tz, int(now // 60))
-        if fired is None or now >= fired + schedule.duration_s:
+        began = _began(schedule, now)
+        if began is not None:
+            held.append((began, schedule))
+    if not held:
+        return Bounds()
+    found = Bounds()
+    exact_at = 0.0
+    exacts = [(began, schedule.replicas, schedule) for began, schedule in held if schedule.replicas is not None]
+    if exacts:
+        exact_at, count, by = max(exacts, key=lambda one: one[:2])
+        found = Bounds(exact=count, exact_by=_label(by))
+    for began, schedule in held:
+        if exacts and began <= exact_at:
             continue
-        label = f'"{schedule.cron}" {schedule.tz}'
-        if schedule.min is not None and (found.floor is None or schedule.min > found.floor):
-            found = Bounds(floor=schedule.min, floor_by=label, ceiling=found.ceiling, ceiling_by=found.ceiling_by)
-        if schedule.max is not None and (found.ceiling is None or schedule.max < found.ceiling):
-            found = Bounds(floor=found.floor, floor_by=found.floor_by, ceiling=schedule.max, ceiling_by=label)
+        found = _with(found, schedule)
     return found
 
 
+def beginnings(schedules: tuple[Schedule, ...], now: float, within_s: float) -> list[Beginning]:
+    """The next beginning of each floor and exact count, of those that come within so many seconds, soonest first."""
+    found: list[Beginning] = []
+    for schedule in schedules:
+        if schedule.min is None and schedule.replicas is None:
+            continue
+        starts, _ = _windows(schedule.cron, schedule.tz, schedule.duration_s, int(now // _HOUR_S))
+        place = bisect_right(starts, now)
+        if place == len(starts) or starts[place] > now + within_s:
+            continue
+        at = starts[place]
+        clock = datetime.fromtimestamp(at, ZoneInfo(schedule.tz)).strftime("%H:%M")
+        found.append(Beginning(at=at, replicas=bounds(schedules, at).applied(0), clock=clock))
+    return sorted(found, key=lambda one: one.at)
+
+
+def _with(found: Bounds, schedule: Schedule) -> Bounds:
+    floor, floor_by, ceiling, ceiling_by = found.floor, found.floor_by, found.ceiling, found.ceiling_by
+    if schedule.min is not None and (floor is None or schedule.min > floor):
+        floor, floor_by = schedule.min, _label(schedule)
+    if schedule.max is not None and (ceiling is None or schedule.max < ceiling):
+        ceiling, ceiling_by = schedule.max, _label(schedule)
+    return Bounds(
+        floor=floor,
+        floor_by=floor_by,
+        ceiling=ceiling,
+        ceiling_by=ceiling_by,
+        exact=found.exact,
+        exact_by=found.exact_by,
+    )
+
+
+def _label(schedule: Schedule) -> str:
+    return f'"{schedule.cron}" {schedule.tz}'
+
+
+def _began(schedule: Schedule, now: float) -> float | None:
+    """When the Schedule began to hold that holds now; None: it does not."""
+    starts, ends = _windows(schedule.cron, schedule.tz, schedule.duration_s, int(now // _HOUR_S))
+    place = bisect_right(starts, now) - 1
+    return starts[place] if place >= 0 and now < ends[place] else None
+
+
 @lru_cache(maxsize=4096)
-def last_firing(cron: str, tz: str, minute: int) -> float | None:
-    """Unix seconds of the last firing at or before the end of that minute since 1970, or None within a year back."""
-    at = datetime.fromtimestamp(minute * 60, UTC).astimezone(ZoneInfo(tz))
-    try:
-        return next(CronSim(cron, at + timedelta(minutes=1), reverse=True)).timestamp()
-    except StopIteration:
-        return None
+def _windows(cron: str, tz: str, duration_s: float, hour: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Beginnings and ends around that hour since 1970, in Unix seconds: the last before it, and those until the end of
+    the next one. A tick only looks them up; a thousand Services compute them once an hour."""
+    zone = ZoneInfo(tz)
+    begin, end = hour * _HOUR_S, (hour + 2) * _HOUR_S
+    fired: dict[float, float] = {}
+    for at in CronSim(cron, datetime.fromtimestamp(begin + _SEEN_S, UTC).astimezone(zone), reverse=True):
+        start = at.timestamp()
+        if start <= end:
+            fired.setdefault(start, _end(at, zone, duration_s))
+        if start <= begin:
+            break
+    starts = tuple(sorted(fired))
+    return starts, tuple([fired[start] for start in starts])
+
+
+def _end(start: datetime, zone: ZoneInfo, duration_s: float) -> float:
+    """When the clock on the wall has gone on by the duration: the first time that it shows it."""
+    wall = start.replace(tzinfo=None) + timedelta(seconds=duration_s)
+    shown = [wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)]
+    return min([at for at in shown if at > start.timestamp()], default=start.timestamp() + duration_s)

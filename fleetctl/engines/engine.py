@@ -27,6 +27,10 @@ class Load:
     """Counter of prompt tokens read; None: it has none. Likewise the two below."""
     output_tokens: Metric | None = None
     completed: Metric | None = None
+    ttft: str | None = None
+    """Histogram of seconds to the first token, without `_bucket`; None: it has none."""
+    end_to_end: str | None = None
+    """Likewise, to the last token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,10 @@ class Engine:
     """Requests one Replica serves at once, where the Service says nothing."""
     concurrency_argument: str | None = None
     """The option that sets the engine's batch limit to that; None: it has none."""
+    concurrency_aliases: tuple[str, ...] = ()
+    """Other spellings of it."""
+    concurrency_env: str | None = None
+    """The variable that sets it where the option is not given; None: there is none."""
     name_argument: str | None = None
     """The option that makes it answer to the Service's name as its model; None: it asks nobody for a name."""
     many_names: bool = False

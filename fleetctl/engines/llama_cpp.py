@@ -18,6 +18,8 @@ ENGINE = Engine(
     ),
     concurrency=4,
     concurrency_argument="--parallel",
+    concurrency_aliases=("-np",),
+    concurrency_env="LLAMA_ARG_N_PARALLEL",
     name_argument="--alias",
     command=("llama-server", "--model", "{model}", "--host", "127.0.0.1", "--port", "{port}", "--metrics"),
     container_command=("--model", "{model}", "--host", "0.0.0.0", "--port", "{port}", "--metrics"),

@@ -21,6 +21,8 @@ ENGINE = Engine(
             input_tokens=Metric(name="sglang:prompt_tokens_total"),
             output_tokens=Metric(name="sglang:generation_tokens_total"),
             completed=Metric(name="sglang:num_requests_total"),
+            ttft="sglang:time_to_first_token_seconds",
+            end_to_end="sglang:e2e_request_latency_seconds",
         ),
     ),
     concurrency=256,

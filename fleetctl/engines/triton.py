@@ -25,6 +25,8 @@ ENGINE = Engine(
             input_tokens=Metric(name="vllm:prompt_tokens_total"),
             output_tokens=Metric(name="vllm:generation_tokens_total"),
             completed=Metric(name="vllm:request_success_total"),
+            ttft="vllm:time_to_first_token_seconds",
+            end_to_end="vllm:e2e_request_latency_seconds",
         ),
         Load(
             running=Metric(name="nv_trt_llm_request_metrics", where=(("request_type", "scheduled"),)),

@@ -53,6 +53,8 @@ class ServiceLine:
             arrived=queue.arrived,
             completed=queue.answered,
             failed=queue.failed + queue.expired,
+            ttft=self.ttft.counted(),
+            end_to_end=self.duration.counted(),
         )
 
     def measures(self, now: float) -> ServiceMeasures:

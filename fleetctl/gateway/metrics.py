@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleetctl.model.names import ReplicaId, ServiceName
+from fleetctl.model.signals import Histogram as Counted
 
 TTFT_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 """From a small model's prefill to a request held through a cold start."""
@@ -25,6 +26,10 @@ class Histogram:
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def counted(self) -> Counted:
+        """A copy for the controller."""
+        return Counted(bounds_s=self.bounds, counts=tuple(map(float, self.counts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

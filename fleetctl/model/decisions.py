@@ -7,9 +7,29 @@ from fleetctl.model.instances import Instance, LaunchSpec
 from fleetctl.model.learning import Learning
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired
+from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.routes import Routes
-from fleetctl.model.signals import Flow, Load, Tally
+from fleetctl.model.signals import Flow, Histogram, Load, OutsideReading, Tally, Utilization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What a policy has measured, by name: (unix seconds, value), oldest first; each value holds until the next."""
+
+    name: str
+    values: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSeen:
+    """The most requests that any engine of the Service ran at once while others waited inside it."""
+
+    limit: float
+    sightings: int
+    """In a row, of a full engine that ran no more than that."""
+    since: float
+    """Unix seconds; of the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +58,18 @@ class Memory:
     """What the policy `auto` has learned; None: it has not begun."""
     standby: int | None = None
     """Slots that a policy wants to stand by; None: it did not say."""
+    series: tuple[Series, ...] = ()
+    """Windows of policies and signals, but for concurrency's, which is `load`."""
+    latencies: tuple[tuple[float, Histogram], ...] = ()
+    """Times that requests took, by when the part of the window began, oldest first."""
+    grew_at: float | None = None
+    """When more Replicas became ready than were before, as `latency_slo` sees it…"""
+    grew_to: int = 0
+    """…and how many were ready then, or at the last tick."""
+    batch: BatchSeen | None = None
+    """What the engines' own metrics say of their batch limit; None: nothing waited inside an engine yet."""
+    refused: str = ""
+    """Why a machine that its Replicas need may not be launched; empty: none was refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +92,12 @@ class Inputs:
     standby: int = 0
     """Slots that stand by, ready to be taken."""
     flow: Flow = Flow()
+    utilization: Utilization | None = None
+    """Of GPUs; None: unknown, or nothing asks for it."""
+    fullest: float | None = None
+    """Most requests that an engine ran at once while others waited inside it; None: in none did any wait."""
+    outside: tuple[OutsideReading, ...] = ()
+    """Of the Service's signals from outside; one that is absent is unknown."""
     failures: tuple[float, ...] = ()
     """When Replicas of the present revision failed before they were ever ready, as long as it counts."""
     price_per_replica: float | None = None
@@ -105,6 +143,8 @@ class Decision:
     """Slots that shall stand by, where the policy sizes them (`standby: auto`); None: the file says how many."""
     inputs: Inputs | None = None
     """What it was made from; None: stored by a fleetctl that did not keep it."""
+    trouble: str = ""
+    """What makes it blind and how to mend it, such as a `concurrency` that is not the engine's; empty: nothing."""
 
     @property
     def change(self) -> int:
@@ -184,6 +224,8 @@ class Plan:
     memories: tuple[tuple[ServiceName, Memory], ...] = ()
     counters: tuple[tuple[str, int], ...] = ()
     """Last numbers given out, by prefix of the identifier."""
+    places: tuple[Experience, ...] = ()
+    """Changed or new ones."""
     actions: tuple[Action, ...] = ()
     routes: Routes | None = None
     events: tuple[Event, ...] = ()

@@ -75,6 +75,8 @@ class Instance:
     """Attempts at launching or starting it that failed since it was last ready."""
     failed_at: float | None = None
     failure: str | None = None
+    failure_code: str | None = None
+    """`FleetError.code` of that failure."""
 
     @property
     def billed(self) -> bool:

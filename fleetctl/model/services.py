@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Literal
 
 from fleetctl.model.names import PoolName, ProviderName, ServiceName
+from fleetctl.model.outside import Signal
 
 
 class Tier(StrEnum):
@@ -74,10 +75,24 @@ class Scaling:
     """Replicas are added in multiples of this, and the Standby of a Pool is sized in it."""
     preset: str = "auto"
     """The YAML file in `policies/` that the values below came from, for people."""
-    policy: str = "target_concurrency"
+    policy: str = "auto"
     """The rule in `decide/policies/`."""
     replicas: int | None = None
     """The count of the `fixed` policy."""
+    queued: float = 5.0
+    """Requests that may wait for each Replica: the policy `queue_depth`'s."""
+    requests_per_second: float | None = None
+    """Arrivals that each Replica is kept at: the policy of that name's."""
+    tokens_per_second: float | None = None
+    """Tokens, prompts' and answers', that each Replica is kept at: the policy of that name's."""
+    latency_of: Literal["ttft", "end_to_end"] = "ttft"
+    """What the policy `latency_slo` keeps: time to the first token, or to the last."""
+    latency_s: float | None = None
+    """…within this; None: the promise's `ttft_s`."""
+    percentile: float | None = None
+    """…for this many per cent of the requests; None: the promise's."""
+    utilization: float = 0.7
+    """Share of time that GPUs are kept busy: the policy `gpu_utilization`'s."""
     target: float = 0.7
     """Share of `Service.concurrency` that a Replica is kept at."""
     window_s: float = 60.0
@@ -85,14 +100,25 @@ class Scaling:
     panic_window_s: float = 6.0
     panic_threshold: float = 2.0
     """Panic (act on the short window, never scale down) when the short window wants this many times what is ready."""
-    tolerance: float = 0.1
+    tolerance: float = 0.0
     """No change while load ÷ capacity is within 1 ± tolerance."""
-    scale_down_delay_s: float = 300.0
+    scale_down_delay_s: float = 0.0
     """Scale down only to the largest count wanted in this long."""
-    idle_s: float = 300.0
-    """To zero only after this long without any request queued or running."""
+    idle_s: float | None = None
+    """To zero only after this long without any request queued or running; None: learned from how long lulls last."""
     up: Behavior = Behavior()
     down: Behavior = Behavior()
+
+
+REACTIVE = Scaling(
+    preset="target_concurrency",
+    policy="target_concurrency",
+    tolerance=0.1,
+    scale_down_delay_s=300.0,
+    idle_s=300.0,
+)
+"""What presets of every policy but `auto` start from: a rule that does not learn needs calm around it. The figures are
+the HorizontalPodAutoscaler's tolerance and downscale stabilisation, and KEDA's cooldown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +134,28 @@ class Standby:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A floor (`min`) or ceiling (`max`) that holds for `duration_s` from each firing of `cron` in time zone `tz`."""
+    """A floor (`min`), a ceiling (`max`) or an exact count (`replicas`) that holds from each firing of `cron` in time
+    zone `tz`, until the clock there has gone on by `duration_s`. How several overlap: `decide/schedules.py`."""
 
     cron: str
     tz: str = "UTC"
     duration_s: float = 3600.0
     min: int | None = None
     max: int | None = None
+    replicas: int | None = None
+    """Excludes `min` and `max`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """Instances of two markets side by side. Shares in [0, 1]."""
+
+    spot: float
+    """Of the Instances beyond the base."""
+    on_demand_base: int = 0
+    """So many are on demand before any is spot."""
+    fallback: bool = True
+    """On demand while spot is short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +165,15 @@ class Placement:
     regions: tuple[str, ...] = ()
     market: Market = Market.ON_DEMAND
     max_price_per_hour: float | None = None
+    mix: Mix | None = None
+    """None: all of one `market`."""
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """Those whose Offers are wanted."""
+        if self.mix is None:
+            return (self.market,)
+        return (Market.SPOT, Market.ON_DEMAND) if self.mix.spot > 0 else (Market.ON_DEMAND,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +201,13 @@ class EngineMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMetrics:
+    """Where each machine shows how busy its GPUs are: the port of its DCGM exporter, or of another."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A model served at a promise."""
 
@@ -173,6 +230,10 @@ class Service:
     slo: Slo | None = None
     cold_start: ColdStart = ColdStart()
     scaling: Scaling = field(default_factory=Scaling)
+    signals: tuple[Signal, ...] = ()
+    """Besides the policy: up on any, down only when all agree."""
+    gpu_metrics: GpuMetrics | None = None
+    """None: the engine's own exposition is looked at, where how busy GPUs are is asked for."""
     standby: Standby | None = None
     """None: the Pool's own setting."""
     schedule: tuple[Schedule, ...] = ()

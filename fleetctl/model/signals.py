@@ -16,6 +16,16 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Requests by how long something took. Counts that only grow, or, as a difference, those of an interval."""
+
+    bounds_s: tuple[float, ...] = ()
+    """Upper bounds, ascending."""
+    counts: tuple[float, ...] = (0.0,)
+    """One for each bound, of what took longer than the bound before; and one for what took longer than all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The load of one Replica, read from its engine's own metrics."""
 
@@ -28,6 +38,12 @@ class Reading:
     """Tokens made since the engine started."""
     completed: float | None = None
     """Requests ended since the engine started."""
+    ttft: Histogram | None = None
+    """Times to the first token since the engine started; None: not asked for, or it does not say."""
+    end_to_end: Histogram | None = None
+    """Likewise, to the last token."""
+    gpu_utilization: float | None = None
+    """Mean share of time that its GPUs were busy, in [0, 1]; None: not asked for, or nobody says."""
 
     @property
     def total(self) -> float:
@@ -44,6 +60,12 @@ class Target:
     engine: str
     metrics: EngineMetrics | None = None
     """Names for a `generic` engine; None: the engine's own."""
+    latencies: bool = False
+    """Read its histograms of times, too."""
+    gpus: tuple[int, ...] | None = None
+    """Read how busy these GPUs of its machine are, too; None: not wanted."""
+    gpu_metrics_port: int | None = None
+    """Where the machine's exporter of GPU metrics listens; None: the engine's own exposition is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +83,10 @@ class QueueStats:
     completed: int
     failed: int
     """Accepted, then not answered by any Replica."""
+    ttft: Histogram | None = None
+    """From arrival to the first byte of the answer, since the gateway started; None: an older gateway."""
+    end_to_end: Histogram | None = None
+    """Likewise, to the end of the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +127,35 @@ class Flow:
     output_tokens: float | None = None
     """Made in the interval, whoever they were for."""
     completed: float | None = None
+    ttft: Histogram | None = None
+    """Of those whose answer began; None: unknown, or no policy asks for it."""
+    end_to_end: Histogram | None = None
+    """Of those whose answer ended, likewise."""
+    ttft_s: float | None = None
+    """The percentile that the policy looks at, where a line tells it instead of a histogram."""
+    end_to_end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utilization:
+    """How busy the GPUs of the ready Replicas are, as shares: `low` with silent ones idle, `high` with them full."""
+
+    low: float
+    high: float
+    unknown: int = 0
+    """Ready Replicas whose GPUs nobody tells of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideReading:
+    """One signal from outside as it was last read."""
+
+    name: str
+    value: float | None
+    """None: unknown, never zero."""
+    why_unknown: str = ""
+    at: float = 0.0
+    """When it was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +166,8 @@ class EngineTally:
     input_tokens: float | None = None
     output_tokens: float | None = None
     completed: float | None = None
+    ttft: Histogram | None = None
+    end_to_end: Histogram | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +182,6 @@ class Tally:
     engines: tuple[EngineTally, ...] = ()
     tokens_per_prompt: float | None = None
     """A slowly moving mean: engines count a prompt when they read it, which is later than it came."""
+    ttft: Histogram | None = None
+    """The gateway's."""
+    end_to_end: Histogram | None = None

@@ -7,9 +7,10 @@ from fleetctl.model.decisions import Memory, Outcome
 from fleetctl.model.instances import Instance, Listing, Offer
 from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeStatus
+from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.services import Pool, Service
-from fleetctl.model.signals import QueueStats, Reading, Unknown
+from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class State:
     replicas: Mapping[ReplicaId, Replica]
     memories: Mapping[ServiceName, Memory]
     counters: Mapping[str, int]
+    places: Mapping[str, Experience] = field(default_factory=dict)
+    """By `str(Place)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,8 @@ class Snapshot:
     replicas: Mapping[ReplicaId, Replica] = field(default_factory=dict)
     memories: Mapping[ServiceName, Memory] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, Experience] = field(default_factory=dict)
+    """What was experienced where, by `str(Place)`."""
     listings: Mapping[ProviderName, Listing | Unknown] = field(default_factory=dict)
     """The newest listing of each Provider. Its age counts."""
     consistency_s: Mapping[ProviderName, float] = field(default_factory=dict)
@@ -76,7 +81,11 @@ class Snapshot:
     readings: Mapping[ReplicaId, Reading | Unknown] = field(default_factory=dict)
     queues: Mapping[ServiceName, QueueStats] | Unknown | None = None
     """None: the fleet has no gateway. Unknown: it has one and it did not answer."""
+    outside: Mapping[ServiceName, tuple[OutsideReading, ...]] = field(default_factory=dict)
+    """The newest of each Service's signals from outside."""
     in_flight: frozenset[str] = frozenset()
     """Keys of Actions begun and not ended."""
     outcomes: tuple[Outcome, ...] = ()
     """Actions ended since the tick before."""
+    max_cost_per_hour: float | None = None
+    """US dollars that the whole fleet may cost; None: no limit."""

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
-from typing import Literal
+from typing import Literal, Protocol
 
 from fleetctl.decide.lines import ServiceLine, Signals, Starting
 from fleetctl.errors import UsageError
@@ -156,6 +156,30 @@ class Report:
         return self.within / self.requests if self.requests else 1.0
 
 
+class Supply(Protocol):
+    """Machines that a Service shares with others. `gpus` are those of one of its replicas."""
+
+    def wake(self, now: float, gpus: int) -> bool:
+        """Take them from what stands by. False: there are not that many."""
+        ...
+
+    def launch(self, now: float, gpus: int) -> bool:
+        """Take them from what may still be rented. False: nothing is left."""
+        ...
+
+    def give_back(self, now: float, gpus: int) -> None:
+        """A replica has ended."""
+        ...
+
+    def standing(self, gpus: int) -> int:
+        """Replicas of that size that could be woken."""
+        ...
+
+    def keep(self, now: float, service: int, units: int, gpus: int) -> None:
+        """A Service's wish: so many of its replicas are to stand by."""
+        ...
+
+
 def play(world: World, trace: Trace, scaler: Scaler, *, seed: int = 0) -> Report:
     """Play the whole trace. Raises `UsageError` for a wish below zero."""
     run = ServiceRun(world, trace, scaler, seed)
@@ -181,10 +205,26 @@ _ON_READY, _ON_RECLAIM, _ON_KILL, _ON_STOCK, _ON_MEASURE, _ON_TICK = range(6)
 
 
 class ServiceRun:
-    """One run. `play` it once; afterwards each request's times stand in `first_token_at` and `done_at`."""
+    """One run. `play` it once; afterwards each request's times stand in `first_token_at` and `done_at`.
 
-    def __init__(self, world: World, trace: Trace, scaler: Scaler, seed: int = 0) -> None:
+    Instead of `play`, someone with a clock of its own calls `begin`, then `step` at each `next_at` until that says that
+    it is over, then `close`. With a `supply`, machines and standby are that one's, and so are the bills of the standby.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        trace: Trace,
+        scaler: Scaler,
+        seed: int = 0,
+        *,
+        supply: Supply | None = None,
+        number: int = 0,
+    ) -> None:
         self._world = world
+        self._supply = supply
+        self._number = number
+        """Which Service of its supply this is."""
         self._trace = trace
         self._scaler = scaler
         self._cold_random = Random(f"{seed} cold start")
@@ -234,25 +274,42 @@ class ServiceRun:
     # The course of time.
 
     def play(self) -> None:
+        self.begin()
+        while self.step():
+            pass
+        self.close()
+
+    @property
+    def next_at(self) -> float:
+        """When something happens next that others could notice."""
+        return self._events[0][0]
+
+    def begin(self) -> None:
         world = self._world
         for _ in range(world.replicas_start):
-            replica = self._new_replica(0.0)
-            self._make_ready(replica, 0.0)
-        self._stock = [0.0] * world.standby
+            if self._supply is None or self._supply.launch(0.0, world.gpus):
+                self._make_ready(self._new_replica(0.0), 0.0)
+        if self._supply is None:
+            self._stock = [0.0] * world.standby
         self._note(0.0)
         if world.metric_delay_s < world.tick_s:
             self._schedule(world.tick_s - world.metric_delay_s, _ON_MEASURE)
         else:
             self._schedule(world.tick_s, _ON_MEASURE)
         self._schedule(0.0, _ON_TICK)
-        end_s = self._trace.duration_s + GRACE_S
-        while True:
-            now = self._events[0][0]
-            self._serve(now)
-            if now > self._trace.duration_s and (self._completed == len(self._trace) or now > end_s):
-                break
-            _, what, _, whose = heappop(self._events)
-            self._happen(now, what, whose)
+
+    def step(self) -> bool:
+        """Go on to `next_at` and through what happens there. False: the trace is over and served, or given up."""
+        now, duration_s = self.next_at, self._trace.duration_s
+        self._serve(now)
+        if now > duration_s and (self._completed == len(self._trace) or now > duration_s + GRACE_S):
+            return False
+        _, what, _, whose = heappop(self._events)
+        self._happen(now, what, whose)
+        return True
+
+    def close(self) -> None:
+        """Nothing is billed any longer."""
         self._close_bills(self._trace.duration_s)
 
     def _serve(self, until: float) -> None:
@@ -393,7 +450,7 @@ class ServiceRun:
             ready=len(self._serving),
             starting=tuple([Starting(age_s=now - replica.ordered_at) for replica in self._starting]),
             draining=len(self._draining),
-            standby=len(self._stock),
+            standby=self._standing(),
             signals=signals,
         )
         self._carry_out(self._scaler.observe(now, seen), now)
@@ -423,11 +480,10 @@ class ServiceRun:
 
     def _add(self, count: int, now: float) -> None:
         for _ in range(count):
-            if self._stock:
-                self._standby_s += self._billed(self._stock.pop(0), now)
+            if self._wake(now):
                 self._wakes += 1
                 lead_s = self._world.standby_start.draw(self._wake_random)
-            elif self._out_of_stock(now):
+            elif self._out_of_stock(now) or not (self._supply is None or self._supply.launch(now, self._world.gpus)):
                 self._launches_failed += 1
                 continue
             else:
@@ -435,6 +491,18 @@ class ServiceRun:
             replica = self._new_replica(now)
             self._starting.append(replica)
             self._schedule(now + lead_s, _ON_READY, replica.number)
+
+    def _wake(self, now: float) -> bool:
+        """Take one unit from standby, if there is any."""
+        if self._supply is not None:
+            return self._supply.wake(now, self._world.gpus)
+        if not self._stock:
+            return False
+        self._standby_s += self._billed(self._stock.pop(0), now)
+        return True
+
+    def _standing(self) -> int:
+        return len(self._stock) if self._supply is None else self._supply.standing(self._world.gpus)
 
     def _remove(self, count: int, now: float) -> None:
         for _ in range(min(count, len(self._starting))):
@@ -445,6 +513,9 @@ class ServiceRun:
             self._drain(replica, now)
 
     def _keep_standby(self, wanted: int, now: float) -> None:
+        if self._supply is not None:
+            self._supply.keep(now, self._number, wanted, self._world.gpus)
+            return
         while len(self._stock) + len(self._refills) < wanted:
             if self._out_of_stock(now):
                 self._launches_failed += 1
@@ -518,6 +589,8 @@ class ServiceRun:
         if replica.state == _DRAINING:
             self._draining.remove(replica)
         replica.state = _ENDED
+        if self._supply is not None:
+            self._supply.give_back(now, self._world.gpus)
         self._ended_generated += replica.engine.generated(now)
         self._replica_s += self._billed(replica.ordered_at, now)
 
@@ -536,7 +609,7 @@ class ServiceRun:
     def _note(self, now: float) -> None:
         ready = len(self._serving)
         ordered = ready + len(self._starting)
-        standby = len(self._stock)
+        standby = self._standing()
         self._peak_ordered = max(self._peak_ordered, ordered)
         if self._timeline:
             last = self._timeline[-1]

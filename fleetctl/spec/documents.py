@@ -12,6 +12,7 @@ from fleetctl.spec.fields import (
     CONCURRENCY_MAX,
     ENV_MAX,
     LIST_MAX,
+    MARKET_NAMES,
     PERCENT_MAX,
     REPLICAS_MAX,
     STEPS_MAX,
@@ -24,7 +25,7 @@ from fleetctl.spec.fields import (
     EnvName,
     Gpus,
     Listen,
-    Market,
+    MarketName,
     Metric,
     Name,
     Path,
@@ -35,6 +36,7 @@ from fleetctl.spec.fields import (
     Preset,
     Price,
     Setting,
+    Share,
     Store,
     Target,
     Text,
@@ -44,6 +46,7 @@ from fleetctl.spec.fields import (
     Words,
     problem,
 )
+from fleetctl.spec.units import duration_text
 
 
 class Document(BaseModel):
@@ -139,7 +142,9 @@ class TuningDoc(Document):
         default=None, description="Scale down only to the largest count that was wanted in this long."
     )
     idle: Duration | None = Field(
-        default=None, description="Go to zero only after this long without any request; needs `min: 0`."
+        default=None,
+        description="Go to zero only after this long without any request; needs `min: 0`. Not written: the policy "
+        "`auto` learns it from how long lulls last.",
     )
     behavior: BehaviorDoc | None = Field(
         default=None, description="Rates of change, up and down, as in a HorizontalPodAutoscaler."
@@ -162,6 +167,24 @@ class ScalingDoc(TuningDoc):
     )
 
 
+class ColdStartDoc(Document):
+    """A first guess of how long starts take; what is measured soon counts for more."""
+
+    cold: PositiveDuration | None = Field(
+        default=None, description="From ordering a machine to the first token. Not written: from the model's size."
+    )
+    standby: Duration | None = Field(default=None, description="The same from a slot that stands by.")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.cold is not None and self.standby is not None and self.standby > self.cold:
+            raise problem(
+                f"standby {duration_text(self.standby)} is longer than cold {duration_text(self.cold)}",
+                "exchange the two, or remove standby",
+            )
+        return self
+
+
 class StandbyDoc(Document):
     """Free capacity kept ready, so that the next replica need not wait for a machine."""
 
@@ -176,37 +199,82 @@ class StandbyDoc(Document):
         description="How ready: hot (engine loaded), asleep (engine running, weights off the GPU), warm (machine "
         "running, image and weights on disk), stopped (machine stopped, disk kept).",
     )
+    auto: bool | None = Field(
+        default=None,
+        description="Sized by fleetctl, from what a slot costs and what a slow start costs; `steps` holds until it "
+        "has learned.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if self.steps is not None and self.slots is not None:
             raise problem("steps and slots cannot both be given", "keep one of the two")
+        if self.auto and self.slots is not None:
+            raise problem("a number of slots and auto cannot both be given", "keep one of the two")
         return self
 
 
-def _none(value: object) -> object:
-    return {"steps": 0} if (value == 0 and not isinstance(value, bool)) or value == "none" else value
+def _spelt_out(value: object) -> object:
+    """`none`, `auto` and a plain number of slots as the mapping they stand for."""
+    if value == "auto":
+        return {"auto": True}
+    if value == "none" or (value == 0 and not isinstance(value, bool)):
+        return {"steps": 0}
+    return {"slots": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Standby = Annotated[StandbyDoc, BeforeValidator(_none), Also({"enum": [0, "none"]})]
+Standby = Annotated[
+    StandbyDoc,
+    BeforeValidator(_spelt_out),
+    Also({"anyOf": [{"enum": ["none", "auto"]}, {"type": "integer", "minimum": 0, "maximum": REPLICAS_MAX}]}),
+]
 
 
 class ScheduleDoc(Document):
-    """A floor or a ceiling that holds at certain times."""
+    """A floor, a ceiling or an exact count that holds at certain times. Where several hold at once: the latest exact
+    count to begin replaces what began before it; of the rest the highest floor and the lowest ceiling hold, and a floor
+    above a ceiling wins."""
 
     cron: Cron = Field(description="When it begins: minute, hour, day of month, month, weekday.")
     tz: TimeZone | None = Field(default=None, description="The time zone that `cron` is in, such as Europe/Berlin.")
-    duration: PositiveDuration = Field(alias="for", description="How long it holds from each beginning.")
-    min: Count | None = Field(default=None, description="Never fewer replicas than this meanwhile.")
+    duration: PositiveDuration = Field(
+        alias="for",
+        description="How long it holds from each beginning by the clock of `tz`: 24h is a day also when clocks change.",
+    )
+    min: Count | None = Field(
+        default=None,
+        description="Never fewer replicas than this meanwhile; they are started early, to be there in time.",
+    )
     max: Count | None = Field(default=None, description="Never more replicas than this meanwhile.")
+    replicas: Count | None = Field(
+        default=None, description="Exactly as many replicas meanwhile, whatever the load; instead of min and max."
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
-        if self.min is None and self.max is None:
-            raise problem("sets neither min nor max", "add min (a floor) or max (a ceiling)")
+        if self.min is None and self.max is None and self.replicas is None:
+            raise problem(
+                "sets neither min nor max nor replicas",
+                "add min (a floor), max (a ceiling) or replicas (an exact count)",
+            )
+        if self.replicas is not None and (self.min is not None or self.max is not None):
+            raise problem("replicas is an exact count, so min and max mean nothing beside it", "keep replicas alone")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise problem(f"min {self.min} is more than max {self.max}", "write a min that is at most max")
         return self
+
+
+class MixDoc(Document):
+    """Spot and on-demand machines side by side."""
+
+    spot: Share = Field(description="Share of the machines, beyond the base, that are spot.")
+    on_demand_base: Count | None = Field(
+        default=None, description="So many machines are on demand before any is spot."
+    )
+    fallback: bool | None = Field(default=None, description="Rent on demand while spot is short. Default: true.")
+
+
+Market = Annotated[MixDoc, MarketName, Also(MARKET_NAMES)]
 
 
 class PlacementDoc(Document):
@@ -219,7 +287,9 @@ class PlacementDoc(Document):
         default=None, description="Regions to rent in; not written: every one."
     )
     market: Market | None = Field(
-        default=None, description="on_demand, or spot: cheaper, and taken away at short notice."
+        default=None,
+        description="on_demand, or spot: cheaper, and taken away at short notice; or shares of both, such as "
+        "{spot: 70%, on_demand_base: 1, fallback: true}.",
     )
     max_price_per_hour: PositivePrice | None = Field(
         default=None, description="US dollars per hour of one machine; dearer offers are not taken."
@@ -264,12 +334,17 @@ class ServiceDoc(Document):
         default=None, description="Path that answers 200 once requests can be served. Default: the engine's."
     )
     slo: SloDoc | None = Field(default=None, description="The promise that reports are measured against.")
+    cold_start: ColdStartDoc | None = Field(
+        default=None, description="A first guess of how long starts take. Not written: estimated from the model's size."
+    )
     scaling: ScalingDoc | None = Field(default=None, description="How many replicas, and how their number moves.")
     standby: Standby | None = Field(
-        default=None, description="Free capacity kept ready; 0 or none: nothing. Not written: the pool's own setting."
+        default=None,
+        description="Free capacity kept ready: auto, a number of slots, or more precisely; 0 or none: nothing. Not "
+        "written: the pool's own setting.",
     )
     schedule: Annotated[list[ScheduleDoc], Field(max_length=LIST_MAX)] | None = Field(
-        default=None, description="Floors and ceilings that hold at certain times."
+        default=None, description="Floors, ceilings and exact counts that hold at certain times."
     )
     placement: PlacementDoc | None = Field(
         default=None, description="Where machines may be rented. A service that names a pool has the pool's."
@@ -310,7 +385,9 @@ class PoolDoc(Document):
     min: Count | None = Field(default=None, description="Machines never fewer than this.")
     max: PositiveCount | None = Field(default=None, description="Machines never more than this.")
     standby: Standby | None = Field(
-        default=None, description="Free capacity kept ready for all services of the pool; 0 or none: nothing."
+        default=None,
+        description="Free capacity kept ready for all services of the pool: auto, a number of slots, or more "
+        "precisely; 0 or none: nothing.",
     )
     price_per_hour: Price | None = Field(
         default=None,

@@ -151,7 +151,8 @@ Setting = Annotated[
 Engine = Annotated[str, PlainValidator(reading(words.engine_name)), Only(lambda: {"enum": list(engine_names())})]
 Policy = Annotated[str, PlainValidator(reading(words.one_of(policy_names(), "policy"))), Only(_policy_schema)]
 Preset = Annotated[str, PlainValidator(reading(words.word)), Only(_preset_schema)]
-Market = Annotated[str, PlainValidator(reading(words.market)), WithJsonSchema({"enum": ["on_demand", "spot"]})]
+MarketName = BeforeValidator(reading(words.market))
+MARKET_NAMES: Schema = {"enum": ["on_demand", "spot"]}
 Cron = Annotated[str, PlainValidator(reading(words.cron)), WithJsonSchema(text_schema())]
 TimeZone = Annotated[str, PlainValidator(reading(words.time_zone)), WithJsonSchema(text_schema(r"^\S+$"))]
 Store = Annotated[str, PlainValidator(reading(words.store)), WithJsonSchema(text_schema(r"^\S+$"))]
@@ -161,6 +162,7 @@ Duration = Annotated[float, PlainValidator(reading(units.duration)), WithJsonSch
 PositiveDuration = Annotated[
     float, PlainValidator(reading(_positive_duration)), WithJsonSchema(POSITIVE_DURATION_SCHEMA)
 ]
+Share = Annotated[float, PlainValidator(reading(units.share)), WithJsonSchema(_share_schema())]
 Target = Annotated[float, PlainValidator(reading(_target)), WithJsonSchema(_share_schema(exclusiveMinimum=0))]
 Tolerance = Annotated[float, PlainValidator(reading(_tolerance)), WithJsonSchema(_share_schema(exclusiveMaximum=1))]
 Count = Annotated[int, Field(ge=0, le=REPLICAS_MAX)]

@@ -104,8 +104,9 @@ class _Reading:
         declared = frozenset(subject.removeprefix("pool/") for subject in self.places if subject.startswith("pool/"))
         for found in self.services:
             self.problems.extend(sharing_problems(found.service, found.doc, found.source, self.pools, declared))
-        for doc, source in self._docs if self.providers is not None else ():
-            self.problems.extend(provider_problems(doc, source, self.providers, self.config.providers))
+        if self.providers is not None:
+            for doc, source in self._docs:
+                self.problems.extend(provider_problems(doc, source, self.providers, self.config.providers))
 
     def _source(self, file: Path, node: Node) -> Source | None:
         """Where and what the document is; None once it is said why that cannot be told."""

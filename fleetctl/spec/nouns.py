@@ -8,9 +8,11 @@ from fleetctl.engines import engine
 from fleetctl.model.names import PoolName, ProviderName, ServiceName
 from fleetctl.model.services import (
     Behavior,
+    ColdStart,
     EngineMetrics,
     LocalMachine,
     Market,
+    Mix,
     Placement,
     Pool,
     RatePolicy,
@@ -22,10 +24,12 @@ from fleetctl.model.services import (
     Tier,
 )
 from fleetctl.spec.documents import (
+    ColdStartDoc,
     DirectionDoc,
     Document,
     FleetDoc,
     LocalDoc,
+    MixDoc,
     PlacementDoc,
     PoolDoc,
     RateDoc,
@@ -52,6 +56,7 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         env=tuple((doc.env or {}).items()),
         metrics=EngineMetrics(running=doc.metrics.running, waiting=doc.metrics.waiting) if doc.metrics else None,
         slo=replace(Slo(ttft_s=doc.slo.ttft), **_given(doc.slo, percentile="percentile")) if doc.slo else None,
+        cold_start=_cold_start(doc.cold_start),
         scaling=scaling(doc.scaling, preset),
         standby=standby(doc.standby) if doc.standby else None,
         schedule=tuple(_schedule(entry) for entry in doc.schedule or ()),
@@ -115,12 +120,17 @@ def _rate(doc: RateDoc) -> RatePolicy:
 
 
 def standby(doc: StandbyDoc) -> Standby:
-    made = replace(Standby(), **_given(doc, steps="steps", slots="slots"))
+    made = replace(Standby(), **_given(doc, steps="steps", slots="slots", auto="auto"))
     return made if doc.tier is None else replace(made, tier=Tier(doc.tier))
 
 
 def _schedule(doc: ScheduleDoc) -> Schedule:
-    return replace(Schedule(cron=doc.cron, duration_s=doc.duration), **_given(doc, tz="tz", min="min", max="max"))
+    given = _given(doc, tz="tz", min="min", max="max", replicas="replicas")
+    return replace(Schedule(cron=doc.cron, duration_s=doc.duration), **given)
+
+
+def _cold_start(doc: ColdStartDoc | None) -> ColdStart:
+    return replace(ColdStart(), **_given(doc, cold="cold_s", standby="standby_s"))
 
 
 def placement(doc: PlacementDoc | None) -> Placement:
@@ -132,7 +142,16 @@ def placement(doc: PlacementDoc | None) -> Placement:
         ),
         **_given(doc, max_price_per_hour="max_price_per_hour"),
     )
-    return made if doc.market is None else replace(made, market=Market(doc.market))
+    return made if doc.market is None else _markets(made, doc.market)
+
+
+def _markets(placement: Placement, doc: MixDoc) -> Placement:
+    """All of one market is said as that market."""
+    base = doc.on_demand_base or 0
+    if doc.spot == 0 or (doc.spot == 1 and base == 0 and doc.fallback is False):
+        return replace(placement, market=Market.SPOT if doc.spot else Market.ON_DEMAND)
+    mix = replace(Mix(spot=doc.spot, on_demand_base=base), **_given(doc, fallback="fallback"))
+    return replace(placement, market=Market.SPOT, mix=mix)
 
 
 def pool(doc: PoolDoc) -> Pool:

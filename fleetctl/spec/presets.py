@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleetctl.errors import NotFound
-from fleetctl.model.services import Scaling
+from fleetctl.model.services import REACTIVE, Scaling
 from fleetctl.spec.checks import scaling_problems
 from fleetctl.spec.documents import PresetDoc
 from fleetctl.spec.files import SUFFIXES, read
@@ -25,7 +25,7 @@ class Preset:
     """One line: for whom it is, and where it comes from."""
     file: Path
     scaling: Scaling
-    """The model's defaults with the preset's values over them; its min and max say nothing."""
+    """The preset's values over the defaults of its rule; its min and max say nothing."""
 
 
 def preset(name: str, *, folder: Path = Path()) -> Preset:
@@ -55,7 +55,8 @@ def preset(name: str, *, folder: Path = Path()) -> Preset:
     doc, problems = validated(PresetDoc, source)
     if doc is None:
         raise FilesError(problems)
-    scaling = replace(tuned(doc, Scaling()), preset=name, policy=doc.policy)
+    base = Scaling() if doc.policy == Scaling().policy else REACTIVE
+    scaling = replace(tuned(doc, base), preset=name, policy=doc.policy)
     # A preset for `fixed` may leave the count to each Service.
     if wrong := tuple(scaling_problems(scaling, source, (), needs_replicas=False)):
         raise FilesError(wrong)

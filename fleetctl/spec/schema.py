@@ -33,7 +33,8 @@ _DEFAULTS: dict[type[Document], tuple[type, dict[str, str]]] = {
     ServiceDoc: (Service, {}),
     SloDoc: (Slo, {}),
     ScalingDoc: (Scaling, {"policy": "preset"}),
-    PresetDoc: (Scaling, {"policy": ""}),  # a preset must name its rule
+    # A preset must name its rule, and these hang on it.
+    PresetDoc: (Scaling, dict.fromkeys(("policy", "tolerance", "scale_down_delay", "idle"), "")),
     DirectionDoc: (Behavior, {}),
     StandbyDoc: (Standby, {}),
     ScheduleDoc: (Schedule, {}),
@@ -43,7 +44,8 @@ _DEFAULTS: dict[type[Document], tuple[type, dict[str, str]]] = {
     FleetDoc: (FleetConfig, {}),
     GatewayDoc: (FleetConfig, {"listen": "gateway_listen"}),
 }
-"""Whose defaults a document's fields have, and the fields whose names differ by more than the unit."""
+"""Whose defaults a document's fields have, and the fields whose names differ by more than the unit.
+Empty: no default is said."""
 
 
 def json_schema(kind: str | None = None) -> dict[str, Any]:
@@ -90,6 +92,8 @@ def _schema(document: type[Document]) -> dict[str, Any]:
             continue
         defaults = _defaults_of(noun)
         for name, field in shape["properties"].items():
+            if renamed.get(name) == "":
+                continue
             default = defaults.get(renamed.get(name, name), defaults.get(f"{name}_s"))
             if (written := _written(name, default, seconds=name not in defaults)) is not None:
                 field["default"] = written

@@ -3,6 +3,7 @@
 import re
 import shlex
 
+from fleetctl.catalog import canonical
 from fleetctl.model.services import Gpu
 from fleetctl.spec.problems import Unfit
 
@@ -111,7 +112,7 @@ def gpu(value: object) -> Gpu:
     count = int(found[2]) if found[2] else 1
     if not 1 <= count <= GPU_COUNT_MAX:
         raise Unfit(f"{count} GPUs in {value}", f"write a count from 1 to {GPU_COUNT_MAX}")
-    return Gpu(name=found[1].upper(), count=count)
+    return Gpu(name=canonical(found[1]), count=count)
 
 
 def _gpu_fix(text: str) -> str:

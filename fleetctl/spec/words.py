@@ -93,11 +93,11 @@ def engine_name(value: object) -> str:
         raise Unfit(f"there is no engine {found!r}{did_you_mean(found, names)}", write_one_of(found, names)) from error
 
 
-def market(value: object) -> str:
-    """`on_demand` or `spot`."""
-    if isinstance(value, dict):
-        raise Unfit("shares of several markets are not supported yet", "write market: on_demand or market: spot")
-    return one_of(("on_demand", "spot"), "market")(value)
+def market(value: object) -> object:
+    """`on_demand` or `spot` as the shares they stand for; anything but text as it is."""
+    if not isinstance(value, str):
+        return value
+    return {"spot": 1.0 if one_of(("on_demand", "spot"), "market")(value) == "spot" else 0.0, "fallback": False}
 
 
 def cron(value: object) -> str:

@@ -34,6 +34,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " entry {blob} NOT NULL)",
         "CREATE INDEX journal_at ON journal (at, id)",
     ),
+    (
+        # What was experienced where machines come from.
+        "CREATE TABLE places (name TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+    ),
 )
 """Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""
 

@@ -10,6 +10,7 @@ from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.services import Pool, Service
 from fleetctl.model.snapshots import Intent, Lease, Override, State
@@ -131,11 +132,13 @@ class SqlStore:
             replicas = transaction.rows("SELECT id, doc FROM replicas")
             memories = transaction.rows("SELECT service, doc FROM memories")
             counters = transaction.rows("SELECT name, value FROM counters")
+            places = transaction.rows("SELECT name, doc FROM places")
         return State(
             instances=_documents(instances, InstanceId, Instance),
             replicas=_documents(replicas, ReplicaId, Replica),
             memories=_documents(memories, ServiceName, Memory),
             counters={str(name): int(value) for name, value in counters},
+            places=_documents(places, str, Experience),
         )
 
     def commit(self, plan: Plan, *, fence: int, journal: bytes) -> None:
@@ -148,6 +151,7 @@ class SqlStore:
         replicas = [(row.id, row.service, encode(row)) for row in plan.replicas]
         memories = [(service, encode(memory)) for service, memory in plan.memories]
         decisions = [(decision.service, encode(decision)) for decision in plan.decisions]
+        places = [(str(one.place), encode(one)) for one in plan.places]
         events = _event_rows(plan.events)
         entry = zlib.compress(journal, _ZLIB_LEVEL)
         with self._write() as transaction:
@@ -177,6 +181,10 @@ class SqlStore:
                 "INSERT INTO decisions (service, doc) VALUES (?, ?)"
                 " ON CONFLICT (service) DO UPDATE SET doc = excluded.doc",
                 decisions,
+            )
+            transaction.many(
+                "INSERT INTO places (name, doc) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc",
+                places,
             )
             transaction.many(_INSERT_EVENT, events)
             transaction.run(

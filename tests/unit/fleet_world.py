@@ -31,9 +31,10 @@ from fleetctl.model.nodes import (
     ReplicaSpec,
     ReplicaStatus,
 )
+from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.routes import Routes
-from fleetctl.model.services import Gpu, Market, Pool, Scaling, Service, Standby
+from fleetctl.model.services import REACTIVE, Gpu, Market, Pool, Service, Standby
 from fleetctl.model.signals import QueueStats, Reading, Unknown
 from fleetctl.model.snapshots import Intent, Override, Snapshot
 
@@ -52,7 +53,7 @@ def a_service(name: str = "chat", **changes: object) -> Service:
             model=f"model-of-{name}",
             gpu=(Gpu(name="L40S"),),
             concurrency=10,
-            scaling=Scaling(max=8, target=1.0, window_s=20.0, scale_down_delay_s=30.0, idle_s=30.0),
+            scaling=replace(REACTIVE, max=8, target=1.0, window_s=20.0, scale_down_delay_s=30.0, idle_s=30.0),
             standby=NO_STANDBY,
             drain_timeout_s=60.0,
         ),
@@ -149,6 +150,7 @@ class World:
         self.replicas: dict[ReplicaId, Replica] = {}
         self.memories: dict[ServiceName, Memory] = {}
         self.counters: dict[str, int] = {}
+        self.places: dict[str, Experience] = {}
         # what is out there
         self.offers = tuple(offers) or (an_offer(),)
         self.machines: dict[InstanceId, Machine] = {}
@@ -165,6 +167,7 @@ class World:
         self._outcomes: list[Outcome] = []
         # levers
         self.unreachable: set[ProviderName] = set()
+        self.max_cost_per_hour: float | None = None
         self.refusals: dict[ProviderName, tuple[str, bool]] = {}
         """(error code, retryable) of every launch there."""
         self.lost_answers = 0
@@ -330,7 +333,7 @@ class World:
         self.restart_controller(calls_arrived=True)
         self.epoch += "x"
         self.fence = 1
-        self.instances, self.replicas, self.memories, self.counters = {}, {}, {}, {}
+        self.instances, self.replicas, self.memories, self.counters, self.places = {}, {}, {}, {}, {}
         self.intents = {key: replace(intent, changed_at=self.now) for key, intent in self.intents.items()}
 
     def faults_stop(self) -> None:
@@ -362,6 +365,7 @@ class World:
             replicas=self.replicas,
             memories=self.memories,
             counters=self.counters,
+            places=self.places,
             listings={name: self._listing(name) for name in sorted(providers)},
             consistency_s=dict.fromkeys(providers, self.consistency_s),
             offers={name: tuple(o for o in self.offers if _fits(o, pool)) for name, pool in pools.items()},
@@ -380,6 +384,7 @@ class World:
             queues=self._queues(),
             in_flight=frozenset(self._begun),
             outcomes=outcomes,
+            max_cost_per_hour=self.max_cost_per_hour,
         )
 
     def _take_over(self, made: Plan) -> None:
@@ -389,6 +394,7 @@ class World:
             del self.replicas[gone]
         self.memories = {**self.memories, **dict(made.memories)}
         self.counters = {**self.counters, **dict(made.counters)}
+        self.places = {**self.places, **{str(one.place): one for one in made.places}}
 
     def _begin(self, action: Action) -> None:
         assert action.key not in self._begun, f"{action.key} was begun while in flight"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fleetctl.decide.lines import Line, Recollection, ServiceLine, Signals, Starting, answer
 from fleetctl.model.names import ServiceName
-from fleetctl.model.services import Gpu, Scaling, Service, Standby
+from fleetctl.model.services import REACTIVE, Gpu, Service, Standby
 
 CHAT = Service(
     name=ServiceName("chat"),
@@ -22,7 +22,9 @@ CHAT = Service(
     gpu=(Gpu(name="L40S"),),
     concurrency=10,
     standby=Standby(steps=1),
-    scaling=Scaling(min=1, max=8, step=2, target=0.5, window_s=10.0, panic_window_s=2.0, scale_down_delay_s=20.0),
+    scaling=replace(
+        REACTIVE, min=1, max=8, step=2, target=0.5, window_s=10.0, panic_window_s=2.0, scale_down_delay_s=20.0
+    ),
 )
 
 

@@ -16,7 +16,7 @@ from fleet_world import (
 )
 
 from fleetctl.model.decisions import Plan, Verb
-from fleetctl.model.instances import InstancePhase, Wanted
+from fleetctl.model.instances import InstancePhase, Sighting, Wanted
 from fleetctl.model.names import PoolName, ServiceName
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Behavior, Gpu, Pool, RatePolicy, Service, Standby, Tier
@@ -538,6 +538,21 @@ def test_a_launch_whose_answer_is_lost_makes_one_machine() -> None:
     world.settle()
 
     assert len(world.machines) == 3
+
+
+def test_a_machine_that_comes_to_life_after_it_was_over_is_given_back_again() -> None:
+    world = a_world(a_service())
+    world.load(5)
+    world.settle()
+    world.down("chat")
+    world.until(lambda: all(row.over for row in world.instances.values()))
+    (late,) = world.machines.values()
+
+    late.gone_at, late.state = None, Sighting.RUNNING  # a launch that its cloud had kept waiting
+    world.until(lambda: world.said("there after all"))
+    world.until(lambda: late.gone and all(row.over for row in world.instances.values()))
+
+    assert len(world.machines) == 1
 
 
 def test_a_silent_node_is_kept_for_two_minutes_then_replaced() -> None:

@@ -14,6 +14,7 @@ from fleetctl.errors import NotFound
 from fleetctl.model.names import PoolName, ProviderName, ServiceName
 from fleetctl.model.services import (
     Behavior,
+    ColdStart,
     EngineMetrics,
     Gpu,
     LocalMachine,
@@ -84,6 +85,7 @@ env: {HF_HOME: /data, DEBUG: "1"}
 metrics: {running: server:running, waiting: server:waiting}
 readiness_path: /ready
 slo: {ttft: 500ms, percentile: 95}
+cold_start: {cold: 270s, standby: 8s}
 scaling:
   min: 2
   max: 12
@@ -99,7 +101,8 @@ scaling:
     up: {stabilization: 15s, policies: [{replicas: 4, period: 15s}, {percent: 100, period: 1m}], select: min}
     down: {select: disabled}
 standby: {slots: 3, tier: hot}
-schedule: [{cron: "0 8 * * mon-fri", tz: Europe/Berlin, for: 10h, min: 4}, {cron: "0 0 * * *", for: 1h, max: 3}]
+schedule: [{cron: "0 8 * * mon-fri", tz: Europe/Berlin, for: 10h, min: 4}, {cron: "0 0 * * *", for: 1h, max: 3},
+  {cron: "0 0 1 1 *", for: 24h, replicas: 2}]
 placement: {providers: [aws, gcp], regions: [eu-central-1], market: spot, max_price_per_hour: 2.5}
 startup_timeout: 20m
 drain_timeout: 0
@@ -121,6 +124,7 @@ queue_timeout: 1m
             metrics=EngineMetrics(running="server:running", waiting="server:waiting"),
             readiness_path="/ready",
             slo=Slo(ttft_s=0.5, percentile=95),
+            cold_start=ColdStart(cold_s=270, standby_s=8),
             scaling=Scaling(
                 min=2,
                 max=12,
@@ -146,6 +150,7 @@ queue_timeout: 1m
             schedule=(
                 Schedule(cron="0 8 * * mon-fri", tz="Europe/Berlin", duration_s=36000, min=4),
                 Schedule(cron="0 0 * * *", duration_s=3600, max=3),
+                Schedule(cron="0 0 1 1 *", duration_s=86400, replicas=2),
             ),
             placement=Placement(
                 providers=(ProviderName("aws"), ProviderName("gcp")),
@@ -204,6 +209,24 @@ max_cost_per_hour: 40
         max_cost_per_hour=40,
     )
     assert {subject: place.line for subject, place in fleet.places.items()} == {"pool/gpus": 2, "fleet": 13}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("auto", Standby(auto=True)),
+        ("{auto: true, tier: stopped}", Standby(auto=True, tier=Tier.STOPPED)),
+        ("{auto: true, steps: 2}", Standby(auto=True, steps=2)),
+        ("{auto: false}", Standby()),
+        ("3", Standby(slots=3)),
+        ("{steps: 2}", Standby(steps=2)),
+    ],
+)
+def test_standby_can_be_written_short(tmp_path: Path, written: str, meant: Standby) -> None:
+    (service,) = loaded(tmp_path, f"{SMALLEST}standby: {written}\n").services
+    (pool,) = loaded(tmp_path, f"{POOL}standby: {written}\n").pools
+
+    assert service.standby == pool.standby == meant
 
 
 @pytest.mark.parametrize("standby", ["0", "none", "{steps: 0}"])
@@ -325,7 +348,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
             "scaling: {replicas: 2, max: 4}",
             6,
             "scaling.replicas",
-            "only the policy fixed takes a count, and this one is target_concurrency",
+            "only the policy fixed takes a count, and this one is auto",
             "",
         ),
         ("scaling: {policy: fixed}", 6, "scaling.policy", "the policy fixed needs a count", ""),
@@ -346,6 +369,19 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
             "",
         ),
         ("standby: {steps: 1, slots: 2}", 6, "standby", "steps and slots cannot both be given", ""),
+        ("standby: {auto: true, slots: 2}", 6, "standby", "a number of slots and auto cannot both be given", ""),
+        ("standby: -1", 6, "standby.slots", "must be at least 0, not -1", "less than none"),
+        ("standby: 1.5", 6, "standby", "must be a mapping, not 1.5", "half a slot"),
+        ("standby: most", 6, "standby", "must be a mapping, not 'most'", "a word that is none of the two"),
+        ("cold_start: {cold: 8s, standby: 270s}", 6, "cold_start", "standby 270s is longer than cold 8s", "swapped"),
+        ("cold_start: {cold: 0}", 6, "cold_start.cold", "must be longer than 0", "nothing is there at once"),
+        (
+            'schedule: [{cron: "* * * * *", for: 1h, min: 1, replicas: 1}]',
+            6,
+            "schedule[0]",
+            "replicas is an exact count, so min and max mean nothing beside it",
+            "",
+        ),
         ("standby: false", 6, "standby", "must be a mapping, not true or false", "false is not 0"),
         (
             'scaling: {max: 4}\nschedule: [{cron: "* * * * *", for: 1h, min: 5}]',

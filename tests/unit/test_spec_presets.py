@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleetctl.errors import NotFound
-from fleetctl.model.services import Behavior, RatePolicy, Scaling
+from fleetctl.model.services import REACTIVE, Behavior, RatePolicy, Scaling
 from fleetctl.spec.load import load
 from fleetctl.spec.preset_files import preset_names
 from fleetctl.spec.presets import preset, presets
@@ -40,13 +41,14 @@ def test_all_that_come_with_fleetctl_are_right_and_say_why() -> None:
     assert all(one.scaling.preset == one.name for one in found)
 
 
-@pytest.mark.parametrize("name", ["auto", "target_concurrency"])
-def test_the_default_presets_say_what_the_models_defaults_are(name: str) -> None:
-    assert preset(name).scaling == Scaling(preset=name)
+@pytest.mark.parametrize("scaling", [Scaling(), REACTIVE], ids=lambda scaling: scaling.preset)
+def test_the_default_presets_say_what_the_models_defaults_are(scaling: Scaling) -> None:
+    assert preset(scaling.preset).scaling == scaling
 
 
 def test_knative_is_knatives() -> None:
-    assert preset("knative").scaling == Scaling(
+    assert preset("knative").scaling == replace(
+        REACTIVE,
         preset="knative",
         target=0.7,
         window_s=60,
@@ -60,7 +62,8 @@ def test_knative_is_knatives() -> None:
 
 
 def test_hpa_is_the_hpas() -> None:
-    assert preset("hpa").scaling == Scaling(
+    assert preset("hpa").scaling == replace(
+        REACTIVE,
         preset="hpa",
         window_s=15,
         panic_threshold=1000,
@@ -95,7 +98,13 @@ def test_a_file_of_the_users_own_is_found_beside_the_service(tmp_path: Path) -> 
 
     scaling = service(tmp_path, "{policy: mine/night.yaml}")
 
-    assert (scaling.preset, scaling.window_s) == ("mine/night.yaml", 300)
+    assert scaling == replace(REACTIVE, preset="mine/night.yaml", window_s=300), "calm, where it says nothing"
+
+
+def test_a_learning_preset_starts_from_what_lets_it_learn(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("policy: auto\nwhy: mine\nidle: 2m\n")
+
+    assert service(tmp_path, "{policy: mine.yaml}") == Scaling(preset="mine.yaml", idle_s=120)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from fleetctl.model.names import ServiceName
 from fleetctl.model.services import (
+    ColdStart,
     EngineMetrics,
     Gpu,
     Market,
@@ -37,6 +38,7 @@ RUNS: dict[str, Any] = {
 AROUND: dict[str, Any] = {
     "name": "other",
     "slo": Slo(ttft_s=5),
+    "cold_start": ColdStart(cold_s=1.0, standby_s=1.0),
     "scaling": Scaling(max=9, target=0.5),
     "standby": Standby(steps=2),
     "schedule": (Schedule(cron="* * * * *", min=1),),

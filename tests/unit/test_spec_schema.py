@@ -61,6 +61,9 @@ def test_defaults_are_the_models_and_written_as_a_user_would() -> None:
     scaling = service["$defs"]["ScalingDoc"]["properties"]
     model = Scaling()
 
+    assert json_schema("preset")["properties"]["window"]["default"] == scaling["window"]["default"]
+    for hangs_on_the_rule in ("tolerance", "scale_down_delay", "idle"):
+        assert "default" not in json_schema("preset")["properties"][hangs_on_the_rule]
     assert scaling["target"]["default"] == "70%"
     assert share(scaling["target"]["default"]) == model.target
     assert duration(scaling["window"]["default"]) == model.window_s
@@ -114,8 +117,14 @@ def test_the_schema_beside_the_example_is_the_whole_one() -> None:
         {"scaling": {"behavior": {"up": {"policies": [{"percent": 100, "period": "15s"}], "select": "min"}}}},
         {"standby": 0},
         {"standby": "none"},
+        {"standby": 3},
+        {"standby": "auto"},
+        {"standby": {"auto": True, "tier": "stopped"}},
+        {"cold_start": {"cold": "270s", "standby": "8s"}},
+        {"scaling": {"max": 2}, "schedule": [{"cron": "0 8 * * *", "for": "24h", "replicas": 2}]},
         {"standby": {"slots": 2, "tier": "hot"}},
         {"schedule": [{"cron": "0 8 * * mon-fri", "tz": "UTC", "for": "10h", "min": 1}]},
+        {"placement": {"market": {"spot": "70%", "on_demand_base": 1, "fallback": False}}},
         {"placement": {"market": "spot", "providers": ["aws"], "max_price_per_hour": 2}},
         {"drain_timeout": "0", "slo": {"ttft": "500ms"}},
     ],
@@ -164,11 +173,18 @@ def test_schema_and_loader_take_the_same(tmp_path: Path, change: dict[str, Any])
         {"scaling": {"panic_threshold": 0.5}},
         {"scaling": {"behavior": {"up": {"select": "most"}}}},
         {"scaling": {"behavior": {"sideways": {}}}},
-        {"standby": 1},
+        {"standby": -1},
+        {"standby": 1.5},
+        {"standby": "most"},
         {"standby": False},
+        {"standby": {"auto": "yes"}},
+        {"cold_start": {"cold": 0}},
+        {"cold_start": "270s"},
+        {"schedule": [{"cron": "0 8 * * *", "for": "1h", "replicas": -1}]},
         {"standby": {"tier": "cold"}},
         {"schedule": [{"cron": "0 8 * * *", "min": 1}]},
-        {"placement": {"market": {"spot": "70%"}}},
+        {"placement": {"market": {"spot": 1.7}}},
+        {"placement": {"market": {"on_demand_base": 1}}},
         {"placement": {"providers": "aws"}},
         {"placement": {"max_price_per_hour": 0}},
         {"slo": {"percentile": 99}},

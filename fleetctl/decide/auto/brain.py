@@ -273,7 +273,8 @@ def _level(recent: list[float], bins: int, hold_bins: int) -> float:
     for place in range(bins, len(recent)):
         running += recent[place] - recent[place - bins]
         means.append(running / covered_s)
-    return max(means[-hold_bins - 1 :])
+    # A running sum of what came and went may end a hair below zero.
+    return max(0.0, *means[-hold_bins - 1 :])
 
 
 def _start_want(state: Learned, times: Lead, now: float) -> _Want:

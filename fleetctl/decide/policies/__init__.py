@@ -45,10 +45,12 @@ class Wish:
     memory: Memory
     binding: str = ""
     """What within the policy set the count; empty: the policy as a whole."""
+    why_unknown: str = ""
+    """What the policy goes by is not known, and why: then nothing is taken away."""
 
 
 class Policy(Protocol):
-    """One file in this folder: a module-level function `wish`."""
+    """One file in this folder: a module-level function `wish`, and `PARAMETERS` where it has some of its own."""
 
     def __call__(self, view: View) -> Wish: ...
 
@@ -65,3 +67,11 @@ def policy(name: str) -> Policy:
 @cache
 def policy_names() -> tuple[str, ...]:
     return tuple(sorted(found.name for found in pkgutil.iter_modules(__path__)))
+
+
+@cache
+def own_parameters(name: str) -> tuple[str, ...]:
+    """The fields of `scaling` that this policy uses and not every policy does; its file says which."""
+    policy(name)
+    found: tuple[str, ...] = getattr(importlib.import_module(f"{__name__}.{name}"), "PARAMETERS", ())
+    return found

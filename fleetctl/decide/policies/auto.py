@@ -12,6 +12,8 @@ from fleetctl.decide.policies import View, Wish, target_concurrency
 from fleetctl.model.learning import Gathered, Learning
 from fleetctl.model.services import Service, Slo, Standby, Tier
 
+PARAMETERS = ("panic_window", "panic_threshold")
+
 STEP_S = 4.5
 """Between two steps: a bin of the record, less what a timer may be early."""
 URGENT_S = 0.9

@@ -2,6 +2,8 @@
 
 from fleetctl.decide.policies import View, Wish
 
+PARAMETERS = ("replicas",)
+
 
 def wish(view: View) -> Wish:
     """`scaling.replicas`, whatever the load."""

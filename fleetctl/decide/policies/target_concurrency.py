@@ -11,6 +11,8 @@ from math import ceil
 from fleetctl.decide.policies import View, Wish
 from fleetctl.decide.windows import average
 
+PARAMETERS = ("panic_window", "panic_threshold")
+
 _EPSILON = 1e-9
 """Averages of exact loads must not round up to one Replica more."""
 

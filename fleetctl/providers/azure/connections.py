@@ -1,6 +1,6 @@
 """The SDK's asynchronous clients: made at the first call, each request with a time limit and without retries.
 
-The SDK retries nothing (`retry_total=0`): a launch that it repeats by itself is one that nobody counts, and reads are
+Nothing is retried, neither by the SDK (`retry_total=0`) nor by what carries its requests: a launch that it repeats by itself is one that nobody counts, and reads are
 repeated by the next tick. Only asking how an operation goes is repeated, since the operation goes on regardless.
 """
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fleetctl.errors import MissingDependency, OutcomeUnknown, ProviderError
-from fleetctl.providers.azure.errors import timed_out, translate
+from fleetctl.providers.azure.errors import UNKNOWN_HINT, timed_out, translate
 from fleetctl.providers.azure.settings import Settings
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
     from azure.core.polling import AsyncLROPoller
     from azure.mgmt.compute.aio import ComputeManagementClient
     from azure.mgmt.network.aio import NetworkManagementClient
@@ -49,11 +50,12 @@ class Clients:
     network: "NetworkManagementClient"
     resource: "ResourceManagementClient"
     credential: Any
+    session: "ClientSession"
+    """What carries the requests of all three."""
 
     async def close(self) -> None:
-        for client in (self.compute, self.network, self.resource, self.credential):
-            if client is not None:
-                await client.close()
+        for one in (self.compute, self.network, self.resource, self.credential, self.session):
+            await one.close()
 
 
 class Connection:
@@ -129,21 +131,16 @@ class Connection:
 
 async def _verdict(what: str, poller: "AsyncLROPoller[Any]") -> None:
     from azure.core.exceptions import AzureError
-    from azure.core.polling.base_polling import BadStatus, OperationFailed
+    from azure.core.polling.base_polling import OperationFailed
 
     try:
         await poller.result()
     except AzureError as error:
-        ended = isinstance(error.inner_exception, OperationFailed) or isinstance(error.__cause__, OperationFailed)
-        ours = translate(what, error, changes=True)
-        if ended or (type(ours) is not ProviderError and isinstance(ours, OutcomeUnknown)):
-            raise ours from error
-        lost = isinstance(error.__cause__, BadStatus) or not ended
-        raise (
-            OutcomeUnknown(ours.message, hint="the next listing settles it", provider_code=ours.provider_code)
-            if lost
-            else ours
-        ) from error
+        said = translate(what, error, changes=True)
+        if isinstance(error.inner_exception, OperationFailed):
+            raise said from error
+        # Not the operation failed but the looking at it, whatever the reason: it was accepted and goes on.
+        raise OutcomeUnknown(said.message, hint=UNKNOWN_HINT, provider_code=said.provider_code) from error
 
 
 @asynccontextmanager
@@ -159,6 +156,16 @@ async def _translated(what: str, limit_s: float, *, changes: bool) -> AsyncItera
         raise translate(what, error, changes=changes) from error
 
 
+class _Nobody:
+    """Stands where a credential has to; it has none to give."""
+
+    async def get_token(self, *scopes: str, **_: object) -> Any:
+        raise ProviderError(f"azure: credentials for {scopes} were asked for on loopback, where there are none")
+
+    async def close(self) -> None:
+        pass
+
+
 def _import() -> None:
     import azure.identity.aio
     import azure.mgmt.compute.aio
@@ -167,8 +174,10 @@ def _import() -> None:
 
 
 def _make(settings: Settings, limits: Limits, boundary: Callable[[str], None]) -> Clients:
+    import aiohttp
     from azure.core.pipeline import PipelineRequest
     from azure.core.pipeline.policies import SansIOHTTPPolicy
+    from azure.core.pipeline.transport import AioHttpTransport
     from azure.identity.aio import DefaultAzureCredential
     from azure.mgmt.compute.aio import ComputeManagementClient
     from azure.mgmt.network.aio import NetworkManagementClient
@@ -178,25 +187,35 @@ def _make(settings: Settings, limits: Limits, boundary: Callable[[str], None]) -
         def on_request(self, request: PipelineRequest[Any]) -> None:
             boundary(f"{request.http_request.method} {request.http_request.url.partition('?')[0]}")
 
+    session = aiohttp.ClientSession(
+        trust_env=not settings.on_loopback, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+    )
+    # aiohttp sends a PUT or DELETE again by itself when the connection breaks, and offers no other way to forbid it.
+    session._retry_connection = False
     options: dict[str, Any] = {
         "retry_total": 0,
-        "connection_timeout": _CONNECT_S,
-        "read_timeout": limits.read_s,
         "per_retry_policies": [Announced()],
     }
-    credential: Any = None
+    credential: Any
     if settings.endpoint:
         options["base_url"] = settings.endpoint
         options["credential_scopes"] = [f"{settings.endpoint}/.default"]
     if settings.on_loopback:
-        # No cloud: no token, which the SDK would refuse to send over plain http, and no proxy of the environment.
+        # No cloud: no token, which the SDK would refuse to send over plain http.
         options["authentication_policy"] = SansIOHTTPPolicy[Any, Any]()
-        options["use_env_settings"] = False
+        credential = _Nobody()
     else:
         credential = DefaultAzureCredential()
+
+    def transport() -> AioHttpTransport:
+        return AioHttpTransport(
+            session=session, session_owner=False, connection_timeout=_CONNECT_S, read_timeout=limits.read_s
+        )
+
     return Clients(
-        ComputeManagementClient(credential, settings.subscription, **options),
-        NetworkManagementClient(credential, settings.subscription, **options),
-        ResourceManagementClient(credential, settings.subscription, **options),
+        ComputeManagementClient(credential, settings.subscription, transport=transport(), **options),
+        NetworkManagementClient(credential, settings.subscription, transport=transport(), **options),
+        ResourceManagementClient(credential, settings.subscription, transport=transport(), **options),
         credential,
+        session,
     )

@@ -62,13 +62,15 @@ _CLASSES: Mapping[type[ProviderError], tuple[str, ...]] = {
 
 _CLASS_OF: Mapping[str, type[ProviderError]] = {code: kind for kind, codes in _CLASSES.items() for code in codes}
 
+UNKNOWN_HINT = "the next listing settles it: fleetctl status"
+
 _HINTS: Mapping[type[ProviderError], str] = {
     NoCapacity: "fleetctl offers shows where else it can be had",
     QuotaExceeded: "ask Azure for more: portal, Quotas, Compute; fleetctl doctor shows each quota",
     AuthFailure: "az login, then fleetctl doctor; fleetctl provider permissions azure prints the role that is needed",
     Throttled: "it is tried again later by itself",
     Gone: "fleetctl status",
-    OutcomeUnknown: "the next listing settles it: fleetctl status",
+    OutcomeUnknown: UNKNOWN_HINT,
 }
 
 

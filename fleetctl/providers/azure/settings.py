@@ -27,7 +27,8 @@ _SUBSCRIPTION = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _REGION = re.compile(r"[a-z0-9]+")
 _GROUP_ID = re.compile(r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Compute/.+", re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?")
-"""Azure compares names without case, allows a Linux machine 64 characters, and we append `-disk` and the like."""
+"""Azure compares names without case, and allows 64 characters for a Linux machine and 80 for its disk, whose name is
+the machine's and some more."""
 _FLEET = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,48}[A-Za-z0-9_-])?")
 """A resource group's name may have 90 characters; the longest region takes some 20 of them."""
 

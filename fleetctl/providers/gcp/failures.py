@@ -13,9 +13,16 @@ from fleetctl.errors import (
     Throttled,
 )
 
-_LOGIN = "gcloud auth application-default login, or a service account with the role of: fleetctl provider permissions gcp"
+_LOGIN = (
+    "gcloud auth application-default login, or a service account with the role of: fleetctl provider permissions gcp"
+)
 _SETTLE = "the next listing settles it: fleetctl ps"
 _LATER = "it is tried again at the next tick"
+
+
+class AlreadyThere(ProviderError):
+    """Something of that name is there already; answered inside this package."""
+
 
 _CLASSES: dict[str, type[ProviderError]] = {
     # An operation of Compute Engine says these in its error; cloud.google.com/compute/docs/troubleshooting
@@ -37,6 +44,7 @@ _CLASSES: dict[str, type[ProviderError]] = {
     "RESOURCE_NOT_FOUND": InvalidRequest,
     "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE": InvalidRequest,
     "RESOURCE_NOT_READY": ProviderError,
+    "RESOURCE_ALREADY_EXISTS": AlreadyThere,
     # The reply to a call has these as the reason of its error.
     "quotaExceeded": QuotaExceeded,
     "dailyLimitExceeded": QuotaExceeded,
@@ -74,10 +82,6 @@ _HINTS: dict[type[ProviderError], str] = {
 }
 
 
-class AlreadyThere(ProviderError):
-    """Something of that name is there already; answered inside this package."""
-
-
 def of_codes(what: str, told: Sequence[tuple[str, str]]) -> ProviderError:
     """The error that stands for what a finished operation says of itself: code and message, one or several.
 
@@ -85,7 +89,7 @@ def of_codes(what: str, told: Sequence[tuple[str, str]]) -> ProviderError:
     """
     code, message = next((one for one in told if one[0] in _CLASSES), told[0] if told else ("", "no reason given"))
     kind = _CLASSES.get(code, ProviderError)
-    return kind(f"gcp: {what}: {message or code}", hint=_HINTS[kind], provider_code=code)
+    return kind(f"gcp: {what}: {message or code}", hint=_HINTS.get(kind, _LATER), provider_code=code)
 
 
 def of_reply(what: str, *, status: int, reasons: Sequence[str], message: str, changing: bool) -> ProviderError:
@@ -121,7 +125,7 @@ def translated(error: Exception, what: str, *, changing: bool) -> ProviderError 
     """Ours for an error that the SDK raised; None for one that is not the SDK's. Imports the SDK's core."""
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError, TransportError
-    from google.protobuf.json_format import ParseError
+    from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]
     from requests.exceptions import ConnectTimeout, RequestException
 
     if isinstance(error, GoogleAPICallError):

@@ -27,6 +27,7 @@ OFFER_KEY = "fleetctl-offer"
 """The metadata item with the whole Offer, which labels cannot hold."""
 
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_NOT_LABEL = re.compile(r"[^a-z0-9_-]")
 _REQUESTS = uuid.UUID("a3a4d7f0-1c5e-5d0b-9c55-6a9b6f1d2c11")
 """The namespace of our request ids; drawn once."""
 
@@ -57,7 +58,7 @@ def labels(spec: LaunchSpec, created_at: float) -> dict[str, str]:
         FLEET_LABEL: spec.fleet,
         POOL_LABEL: str(spec.pool),
         ID_LABEL: str(spec.id),
-        GPU_LABEL: f"{spec.offer.gpu.name.lower()}-{spec.offer.gpu.count}",
+        GPU_LABEL: _NOT_LABEL.sub("_", f"{spec.offer.gpu.name.lower()}-{spec.offer.gpu.count}"),
         MARKET_LABEL: str(spec.offer.market),
         CREATED_LABEL: str(int(created_at)),
     }

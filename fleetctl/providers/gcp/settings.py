@@ -25,6 +25,9 @@ _KEYS = (
     "ssh_user",
 )
 
+SSH_USER = "fleetctl"
+"""Made on the machine by the ssh-keys of its metadata."""
+
 _PROJECT = re.compile(r"(?:[a-z0-9.-]{1,63}:)?[a-z][-a-z0-9]{4,28}[a-z0-9]")
 """A project's id, with the domain before it that old ones have."""
 
@@ -44,7 +47,7 @@ class Settings:
     """Empty: the newest deep-learning image with a driver."""
     disk_gb: int = 0
     """Of the boot disk; 0: what each launch asks for."""
-    ssh_user: str = "fleetctl"
+    ssh_user: str = SSH_USER
     ssh_sources: tuple[str, ...] = ()
     """Who may reach port 22. Empty: nobody."""
     address: str = "ssh://{user}@{ip}:22"
@@ -92,7 +95,7 @@ def settings(setup: Setup) -> Settings:
         regions=regions,
         image=options.text("image"),
         disk_gb=options.whole("disk_gb", 0),
-        ssh_user=options.text("ssh_user") or Settings.ssh_user,
+        ssh_user=options.text("ssh_user") or SSH_USER,
         ssh_sources=options.sources("ssh_sources"),
         address=options.address(),
         network=options.text("network"),

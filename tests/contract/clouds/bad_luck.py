@@ -1,7 +1,7 @@
 """Seeded sequences of Provider calls under faults, judged by what the cloud's server itself holds.
 
-Two laws. Safety, after every step: no id is on two machines. Convergence, once the faults stop: what `fleetctl teardown`
-does leaves nothing, neither a machine nor anything beside one.
+Two laws. Safety, after every step: no id is on two machines. Convergence, once the faults stop: what
+`fleetctl teardown` does leaves nothing, neither a machine nor anything beside one.
 """
 
 import random
@@ -28,8 +28,8 @@ from fleetctl.model.names import InstanceId
 from fleetctl.ports import Provider
 
 STEPS = range(3, 9)
-"""Calls in one sequence: enough for a launch, a fault, a repetition and an end; a thousand short ones find more than ten
-long ones."""
+"""Calls in one sequence: enough for a launch, a fault, a repetition and an end; a thousand short ones find more
+than ten long ones."""
 
 IDS = tuple(InstanceId(f"gpu-e1-{number}") for number in (1, 2, 3))
 

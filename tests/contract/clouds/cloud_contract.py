@@ -138,7 +138,7 @@ def launch_spec(cloud: CloudUnderTest, instance: InstanceId = ONE, *, zone: int 
         pool=PoolName("gpu"),
         offer=cloud.offers[zone],
         user_data="#cloud-config\nhostname: gpu\n",
-        ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbd8vTQ0fXlWfyYbKIuyVq3s7ZT8Vh7Ff1p0p0p0p0p fleet",
+        ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f fleet",
     )
 
 

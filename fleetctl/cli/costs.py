@@ -1,0 +1,240 @@
+"""What the files will cost: asked of the providers, compared with what was agreed before, and confirmed."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fleetctl.catalog import STALE_S
+from fleetctl.cli.offer_rows import ask_offers, price_origin
+from fleetctl.cli.output import Column, dollars, say
+from fleetctl.cli.views import FleetView
+from fleetctl.decide.cost import Line, lines
+from fleetctl.decide.draft import own_pool
+from fleetctl.errors import ConfirmationNeeded, FleetError, OverBudget
+from fleetctl.model.instances import Offer
+from fleetctl.model.names import PoolName, ProviderName
+from fleetctl.model.services import Pool, Service
+from fleetctl.paths import Home
+from fleetctl.spec.fleet import Fleet, FleetConfig
+from fleetctl.wiring import OWNED, configured, providers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRow:
+    """One billable line."""
+
+    pool: str
+    services: tuple[str, ...]
+    provider: str
+    type: str
+    gpu: str
+    zone: str
+    market: str
+    price_per_hour: float | None
+    """Of one machine."""
+    price_source: str
+    price_age_s: float | None
+    price_stale: bool
+    now: int
+    then: int
+    most: int
+    quota_left: int | None
+    rise_per_hour: float | None
+    then_per_hour: float | None
+    most_per_hour: float | None
+    rented: bool
+    """Somebody bills for it: it is not a machine of one's own."""
+
+
+def _delta(value: float | None) -> str:
+    return "?" if value is None else f"{'+' if value > 0 else ''}{dollars(value)}".replace("$-", "-$")
+
+
+COSTS: tuple[Column[CostRow], ...] = (
+    Column(header="POOL", cell=lambda row: row.pool),
+    Column(header="PROVIDER", cell=lambda row: row.provider or "-", drop=3),
+    Column(header="TYPE", cell=lambda row: row.type or "no offer"),
+    Column(header="GPU", cell=lambda row: row.gpu or "-", drop=5),
+    Column(header="MARKET", cell=lambda row: row.market or "-", drop=4),
+    Column(header="UNIT $/H", cell=lambda row: dollars(row.price_per_hour), right=True),
+    Column(
+        header="PRICE FROM",
+        cell=lambda row: price_origin(row.price_source, row.price_age_s, stale=row.price_stale),
+        drop=2,
+    ),
+    Column(header="NOW→THEN", cell=lambda row: f"{row.now}→{row.then}", right=True),
+    Column(header="MOST", cell=lambda row: str(row.most), right=True),
+    Column(header="QUOTA", cell=lambda row: "?" if row.quota_left is None else str(row.quota_left), right=True, drop=1),
+    Column(header="Δ $/H", cell=lambda row: _delta(row.rise_per_hour), right=True),
+    Column(header="MOST $/H", cell=lambda row: dollars(row.most_per_hour), right=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What the fleet costs, will cost and may cost, in US dollars an hour; None: a price in it is unknown."""
+
+    rows: tuple[CostRow, ...]
+    now: float | None
+    then: float | None
+    most: float | None
+    limit: float | None
+    """`max_cost_per_hour`; None: none."""
+    rises: bool
+    """More rented machines than were agreed before, at the least load or at the most."""
+    warnings: tuple[str, ...] = ()
+
+
+def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, home: Home) -> Costs:
+    """The costs of having `wanted` up besides what is up already. Asks the providers that bill; changes nothing."""
+    at = time.time()
+    intents = view.intents if view is not None else ()
+    stored_pools = view.pools if view is not None else ()
+    instances = view.instances if view is not None else ()
+    before = [intent.service for intent in intents if intent.up]
+    names = {service.name for service in wanted}
+    after = [service for service in before if service.name not in names] + list(wanted)
+    pools = tuple({**{pool.name: pool for pool in stored_pools}, **{pool.name: pool for pool in fleet.pools}}.values())
+    answers = asyncio.run(_ask(home, fleet.config, _pools(after, pools)))
+    offers, warnings = _by_pool(answers)
+    found = lines(after, pools, instances, offers, at)
+    agreed = lines(before, stored_pools, instances, offers, at)
+    rows = tuple(_row(line, at) for line in found)
+    return Costs(
+        rows=rows,
+        now=_sum([_price(row, row.now) for row in rows]),
+        then=_sum([row.then_per_hour for row in rows]),
+        most=_sum([row.most_per_hour for row in rows]),
+        limit=fleet.config.max_cost_per_hour,
+        rises=_rises(found, agreed),
+        warnings=warnings,
+    )
+
+
+def _pools(services: Sequence[Service], pools: Sequence[Pool]) -> list[Pool]:
+    named = {pool.name: pool for pool in pools}
+    return list({service.pool_name: named.get(service.pool_name) or own_pool(service) for service in services}.values())
+
+
+async def _ask(
+    home: Home, config: FleetConfig, pools: Sequence[Pool]
+) -> Mapping[tuple[str, ProviderName], tuple[Offer, ...] | FleetError]:
+    made = providers(home, config)
+    try:
+        return await ask_offers(made, pools)
+    finally:
+        for provider in made.values():
+            await provider.close()
+
+
+def _by_pool(
+    answers: Mapping[tuple[str, ProviderName], tuple[Offer, ...] | FleetError],
+) -> tuple[dict[PoolName, tuple[Offer, ...]], tuple[str, ...]]:
+    """The Offers of each Pool, and what was not answered."""
+    found: dict[PoolName, tuple[Offer, ...]] = {}
+    warnings = []
+    for (pool, name), answer in answers.items():
+        if isinstance(answer, FleetError):
+            warnings.append(f"{name} does not say what it offers for pool {pool}: {answer.message}")
+        else:
+            found[PoolName(pool)] = found.get(PoolName(pool), ()) + answer
+    return found, tuple(dict.fromkeys(warnings))
+
+
+def _row(line: Line, at: float) -> CostRow:
+    offer = line.offer
+    if offer is not None and not (offer.price_source and offer.price_as_of > 0):
+        offer = replace(offer, price_per_hour=None)  # without a source and a date it is no price
+    line = replace(line, offer=offer)
+    priced = offer is not None and offer.price_per_hour is not None
+    age_s = max(0.0, at - offer.price_as_of) if offer is not None and priced else None
+    return CostRow(
+        pool=line.pool,
+        services=line.services,
+        provider="" if offer is None else offer.provider,
+        type="" if offer is None else offer.instance_type,
+        gpu="" if offer is None else str(offer.gpu),
+        zone="" if offer is None else offer.zone,
+        market="" if offer is None else offer.market,
+        price_per_hour=None if offer is None else offer.price_per_hour,
+        price_source="" if offer is None or not priced else offer.price_source,
+        price_age_s=age_s,
+        price_stale=age_s is not None and age_s > STALE_S,
+        now=line.now,
+        then=line.then,
+        most=line.most,
+        quota_left=None if offer is None else offer.quota_left,
+        rise_per_hour=line.rise_per_hour,
+        then_per_hour=line.per_hour(line.then),
+        most_per_hour=line.per_hour(line.most),
+        rented=_rented(line),
+    )
+
+
+def _rented(line: Line) -> bool:
+    """Without an Offer nobody knows who will bill for it: it counts."""
+    return line.offer is None or line.offer.provider not in OWNED
+
+
+def _price(row: CostRow, count: int) -> float | None:
+    if count == 0:
+        return 0.0
+    return None if row.price_per_hour is None else row.price_per_hour * count
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _rises(found: Sequence[Line], agreed: Sequence[Line]) -> bool:
+    """Whether any Pool may get more rented machines, now or later, than what is up already may have."""
+    return any(
+        _count(found, pool, least=least) > _count(agreed, pool, least=least)
+        for pool in {line.pool for line in found}
+        for least in (True, False)
+    )
+
+
+def _count(those: Sequence[Line], pool: PoolName, *, least: bool) -> int:
+    return sum(line.then if least else line.most for line in those if line.pool == pool and _rented(line))
+
+
+def bills(config: FleetConfig) -> bool:
+    """Whether the fleet may rent anything at all."""
+    return not OWNED.issuperset(configured(config))
+
+
+def told(costs: Costs) -> str:
+    """The sum of it, on one line."""
+    limit = "" if costs.limit is None else f", at most {dollars(costs.limit)}/h are allowed"
+    now, then, most = dollars(costs.now), dollars(costs.then), dollars(costs.most)
+    return f"{now}/h now, {then}/h then, {most}/h with everything at its max{limit}"
+
+
+def within_limit(costs: Costs, *, retry: str) -> None:
+    """Raise `OverBudget` when even the least load would cost more than the fleet may, and more than now."""
+    known = sum(row.then_per_hour or 0.0 for row in costs.rows)
+    now = sum(_price(row, row.now) or 0.0 for row in costs.rows)
+    if costs.limit is not None and known > costs.limit and known > now:
+        raise OverBudget(
+            f"{dollars(known)}/h are needed at the least load, and the fleet may cost at most {dollars(costs.limit)}/h",
+            hint=f"lower min or standby in the files, or allow more: {retry} --max-cost-per-hour {known:.2f}",
+        )
+
+
+def confirm(costs: Costs, *, yes: bool, retry: str) -> None:
+    """Ask before money is spent. Raises `ConfirmationNeeded` when nobody can be asked, or the answer is no."""
+    if not costs.rises or yes or os.environ.get("FLEETCTL_YES", "") not in ("", "0"):
+        return
+    hint = f"look at it with: fleetctl plan; agree with: {retry} --yes"
+    if not sys.stdin.isatty() or os.environ.get("CI"):
+        raise ConfirmationNeeded(f"this may rent machines: {told(costs)}", hint=hint)
+    say(f"This may rent machines: {told(costs)}.")
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ConfirmationNeeded("nothing was changed", hint=hint)

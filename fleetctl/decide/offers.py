@@ -1,0 +1,139 @@
+"""Which Offer the next Instance is made from: what rests after a failure, which market's turn it is, what is cheapest.
+
+A failure rests as much as it speaks of: for want of capacity this type in this zone on this market; for a quota, every
+zone of the region that draws on it; for credentials, the whole Provider. Each rest doubles with the failures in a row.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from fleetctl.decide.draft import Draft
+from fleetctl.decide.placement import gpus_needed
+from fleetctl.decide.rests import too_soon
+from fleetctl.model.instances import Instance, Listing, Offer
+from fleetctl.model.places import Experience, place_of
+from fleetctl.model.services import Market, Mix, Pool, Service
+
+SHORTAGE_WEIGHT = 1.0
+"""A Place that refuses half of all launches ranks as if it were this much of its price dearer by half again."""
+LOSS_WEIGHT = 2.0
+"""A machine that is taken away costs a cold start and what it was serving, so losses weigh more than refusals."""
+SPREAD_WEIGHT = 0.05
+"""Each machine that is in a zone already makes it so much dearer on the spot market: one zone's shortage takes all of
+its machines at once."""
+
+
+def best(draft: Draft, pool: Pool, service: Service) -> Offer | None:
+    """The Offer for one more Instance, or None: nothing can be rented now that fits."""
+    return next(candidates(draft, pool, service), None)
+
+
+def candidates(draft: Draft, pool: Pool, service: Service) -> Iterator[Offer]:
+    """What fits, does not rest, and whose Provider answers (one that is silent may hold what we need), best first."""
+    offers = [
+        offer
+        for offer in draft.snapshot.offers.get(pool.name, ())
+        if isinstance(draft.snapshot.listings.get(offer.provider), Listing)
+        and gpus_needed(service, offer.gpu) is not None
+        and not resting(draft, pool, offer)
+    ]
+    markets = _turns(draft, pool)
+    ranked = sorted(enumerate(offers), key=lambda item: (_cost(draft, pool, item[1]), item[0]))
+    for market in markets:
+        yield from (offer for _, offer in ranked if offer.market is market)
+
+
+def _turns(draft: Draft, pool: Pool) -> Sequence[Market]:
+    """The markets to try for the next Instance, in turn."""
+    mix = pool.placement.mix
+    if mix is None:
+        return (pool.placement.market,)
+    held = [instance.offer.market for instance in draft.in_pool(pool.name)]
+    return turns(mix, spot=held.count(Market.SPOT), others=len(held) - held.count(Market.SPOT))
+
+
+def turns(mix: Mix, *, spot: int, others: int) -> Sequence[Market]:
+    """The same for so many Instances of each kind: first the base, then whichever is behind its share."""
+    behind = spot < mix.spot * (spot + max(0, others - mix.on_demand_base) + 1) - 1e-9
+    if others < mix.on_demand_base or not behind:
+        return (Market.ON_DEMAND,)
+    return (Market.SPOT, Market.ON_DEMAND) if mix.fallback else (Market.SPOT,)
+
+
+def _cost(draft: Draft, pool: Pool, offer: Offer) -> tuple[bool, float]:
+    """Dollars an hour of one GPU, with what the Place is known for; an unknown price comes last."""
+    if offer.price_per_hour is None:
+        return (True, 0.0)
+    cost = offer.price_per_hour / max(1, offer.gpu.count)
+    known = draft.snapshot.places.get(str(place_of(offer)))
+    if known is not None:
+        now = known.faded(draft.now)
+        cost *= (1.0 + SHORTAGE_WEIGHT * now.shortage) * (1.0 + LOSS_WEIGHT * now.loss)
+    if offer.market is Market.SPOT:
+        there = sum(1 for instance in draft.in_pool(pool.name) if instance.offer.zone == offer.zone)
+        cost *= 1.0 + SPREAD_WEIGHT * there
+    return (False, cost)
+
+
+def resting(draft: Draft, pool: Pool, offer: Offer) -> str:
+    """Why the Offer is not tried now, as the rows of the last hour tell; empty: it may be."""
+    same = [row for row in draft.ever_in_pool(pool.name) if row.offer.provider == offer.provider]
+    for scope in ("place", "quota", "provider"):
+        rows = [row for row in same if _reach(row, offer) == scope]
+        worked_at = max(
+            (row.booted_at for row in same if row.booted_at is not None and _near(row, offer, scope)), default=0.0
+        )
+        failed = [row for row in rows if row.failed_at is not None and row.failed_at > worked_at]
+        last = max(failed, key=lambda row: row.failed_at or 0.0, default=None)
+        if last is not None and too_soon(sum(row.failures for row in failed), last.failed_at or 0.0, draft.now):
+            return last.failure or "its last launch failed"
+    return ""
+
+
+def _reach(row: Instance, offer: Offer) -> str:
+    """How far the failed launch of a row reaches: to this Offer by its `place`, `quota` or `provider`; or not at all."""
+    if row.failed_at is None or row.booted_at is not None:
+        return ""
+    if row.failure_code == "auth":
+        return "provider"
+    if row.failure_code == "quota" and _near(row, offer, "quota"):
+        return "quota"
+    return "place" if row.failure_code != "quota" and _near(row, offer, "place") else ""
+
+
+def _near(row: Instance, offer: Offer, scope: str) -> bool:
+    """Whether a row is of the same Place, draws on the same quota, or is of the same Provider."""
+    if scope == "place":
+        return place_of(row.offer) == place_of(offer)
+    if scope == "quota":
+        mine, its = row.offer, offer
+        return (mine.region, mine.gpu.name, mine.market) == (its.region, its.gpu.name, its.market)
+    return True
+
+
+def experienced(draft: Draft) -> tuple[Experience, ...]:
+    """What this tick's changes of rows add to what is known of Places."""
+    found: dict[str, Experience] = {}
+
+    def add(offer: Offer, *, launched: float = 0.0, short: float = 0.0, taken: float = 0.0) -> None:
+        key = str(place_of(offer))
+        known = found.get(key) or draft.snapshot.places.get(key)
+        was = known.faded(draft.now) if known else Experience(place=place_of(offer), at=draft.now)
+        found[key] = Experience(
+            place=was.place,
+            at=was.at,
+            launched=was.launched + launched,
+            short=was.short + short,
+            taken=was.taken + taken,
+        )
+
+    for key, row in draft.instances.items():
+        before = draft.snapshot.instances.get(key)
+        if before is None or row is before:
+            continue
+        if row.booted_at is not None and before.booted_at is None and row.resumed_at is None:
+            add(row.offer, launched=1.0)
+        if row.failure_code == "capacity" and row.failed_at != before.failed_at:
+            add(row.offer, short=1.0)
+        if row.over and not before.over and row.phase == "lost":
+            add(row.offer, taken=1.0)
+    return tuple(found.values())

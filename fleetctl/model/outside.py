@@ -1,0 +1,102 @@
+"""Signals from outside that a Service may name besides its policy: where a number is found and what is aimed at."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """Where a secret is, never the secret itself: the name of a variable, or the path of a file."""
+
+    env: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a source over HTTP is told who asks: a bearer token, or a user and a password. Neither: it is not told."""
+
+    token: Secret | None = None
+    user: str | None = None
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusSource:
+    """One instant query; its answer has to be one number."""
+
+    url: str
+    """Of the server, without `/api/v1/query`."""
+    query: str
+    access: Access = Access()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSource:
+    """A number in a JSON document."""
+
+    url: str
+    path: str = ""
+    """`$.queue.length`, or a JSON pointer such as `/queue/length`; empty: the document is the number."""
+    access: Access = Access()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqsSource:
+    """Messages of an Amazon SQS queue."""
+
+    queue_url: str
+    region: str
+    in_flight: bool = True
+    """Count those that are being worked on, too."""
+    endpoint: str | None = None
+    """Instead of Amazon's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureQueueSource:
+    """Messages of an Azure Storage queue."""
+
+    account: str
+    queue: str
+    endpoint: str | None = None
+    """Instead of `https://ACCOUNT.queue.core.windows.net`."""
+    token: Secret | None = None
+    """A bearer token; None: Azure's own tools find the credentials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PubSubSource:
+    """Undelivered messages of a Google Pub/Sub subscription, as Cloud Monitoring counts them."""
+
+    project: str
+    subscription: str
+    endpoint: str | None = None
+    """Instead of `https://monitoring.googleapis.com`."""
+    token: Secret | None = None
+    """A bearer token; None: Google's own tools find the credentials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """One more opinion of how many Replicas are wanted. Exactly one of the sources is set."""
+
+    name: str
+    """The stage that it is in Decisions."""
+    target: float | None = None
+    """What one Replica is to carry of it; with `per: service`, the value that the Service is kept at."""
+    per: Literal["replica", "service"] = "replica"
+    """As KEDA's AverageValue (`replica`) and Value (`service`)."""
+    interval_s: float = 15.0
+    timeout_s: float = 5.0
+    max_age_s: float = 60.0
+    """A value read longer ago says nothing of now."""
+    policy: str | None = None
+    """A further rule of `decide/policies`, over the fleet's own signals."""
+    prometheus: PrometheusSource | None = None
+    http: HttpSource | None = None
+    command: tuple[str, ...] = ()
+    """It prints the number."""
+    sqs: SqsSource | None = None
+    azure_queue: AzureQueueSource | None = None
+    pubsub: PubSubSource | None = None

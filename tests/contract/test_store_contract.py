@@ -863,7 +863,7 @@ def test_a_newer_store_is_refused(url: str, read_only: bool) -> None:
     with pytest.raises(Conflict) as caught:
         open_store(url, read_only=read_only)
 
-    assert "newer fleetctl (schema 2, this one knows 1)" in caught.value.message
+    assert f"newer fleetctl (schema {len(NEXT)}, this one knows {len(MIGRATIONS)})" in caught.value.message
     assert "upgrade" in caught.value.hint
 
 

@@ -20,9 +20,8 @@ def the_lines(
     instances: Sequence[Instance] = (),
     offers: Sequence[Offer] = (an_offer(price=2.0),),
 ) -> tuple[Line, ...]:
-    every: Mapping[PoolName, Sequence[Offer]] = dict.fromkeys(
-        {*(one.pool_name for one in services), *(pool.name for pool in pools)}, offers
-    )
+    names = {*(one.pool_name for one in services), *(pool.name for pool in pools)}
+    every: Mapping[PoolName, Sequence[Offer]] = dict.fromkeys(names, offers)
     return lines(services, pools, instances, every, START)
 
 

@@ -23,12 +23,16 @@ def trace_of(*arrivals_s: float, duration_s: float | None = None) -> Trace:
     )
 
 
+PACKED = gzip.compress((HEADER + "0,10,2\n1.5,20,3\n").encode(), mtime=0)
+CUT_OFF = gzip.compress(HEADER.encode() + b"0,1,1\n" * 99, mtime=0)[:-9]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
         ("plain.csv", (HEADER + "0,10,2\n1.5,20,3\n").encode(), "plain CSV"),
-        ("packed.csv.gz", gzip.compress((HEADER + "0,10,2\n1.5,20,3\n").encode(), mtime=0), "gzip"),
-        ("packed.csv", gzip.compress((HEADER + "0,10,2\n1.5,20,3\n").encode(), mtime=0), "gzip is known by its first bytes"),
+        ("packed.csv.gz", PACKED, "gzip"),
+        ("packed.csv", PACKED, "gzip is known by its first bytes"),
         ("order.csv", b"output_tokens,arrival_s,input_tokens\n2,0,10\n3,1.5,20\n", "columns are found by name"),
         ("more.csv", b"arrival_s,input_tokens,output_tokens,hash_ids\n0,10,2,1 2 3\n1.5,20,3,\n", "more columns"),
         ("windows.csv", (HEADER + "0,10,2\n1.5,20,3\n").replace("\n", "\r\n").encode(), "lines end as on Windows"),
@@ -67,7 +71,12 @@ def test_read_trace_takes(tmp_path: Path, name: str, content: bytes, why: str) -
         ("t.csv", (HEADER + "0,1\n").encode(), ":2: the row has 2 cells, its header has 3", "header"),
         ("t.csv", HEADER.encode() + b"0,1,\xff\n", ": the file is not text", "header"),
         ("t.csv.gz", HEADER.encode(), ":1: the file is called .gz but is not gzip", "rename it to t.csv"),
-        ("t.csv.gz", gzip.compress(HEADER.encode() + b"0,1,1\n" * 99, mtime=0)[:-9], "the gzip file is cut off", "fetch"),
+        (
+            "t.csv.gz",
+            gzip.compress(HEADER.encode() + b"0,1,1\n" * 99, mtime=0)[:-9],
+            "the gzip file is cut off",
+            "fetch",
+        ),
     ],
 )
 def test_read_trace_refuses(tmp_path: Path, name: str, content: bytes, said: str, hinted: str) -> None:

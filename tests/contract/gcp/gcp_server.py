@@ -2,8 +2,10 @@
 behind them, and the faults, are ours."""
 
 import json
+import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -95,7 +97,8 @@ class GcpServer:
             request_queue_size = 128
 
             def handle_error(self, *_: object) -> None:
-                return  # a client that went away in the middle, as killed ones do
+                if not isinstance(sys.exception(), OSError):  # else a client went away in the middle, as killed ones do
+                    outer.refused.append(f"our own fault: {traceback.format_exc()}")
 
         self._server = Server(("127.0.0.1", 0), Exchange)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -65,6 +65,8 @@ class DemoSummary:
     """US dollars of every billed machine while the traffic ran and after it, at the prices the demo's file declares."""
     cost_fixed_peak: float
     """The same time with as many machines as the peak needed, all along."""
+    cost_fixed_max: float
+    """The same with as many as the file allows."""
     cold_starts: list[ColdStart]
     traffic: str
     duration_s: float
@@ -236,6 +238,7 @@ class Recording:
             decisions=self.decisions,
             cost=self.cost,
             cost_fixed_peak=self._machines_for(self.replicas_peak) * price * duration_s / 3600,
+            cost_fixed_max=self._machines_for(self.service.scaling.max) * price * duration_s / 3600,
             cold_starts=[_start(replica) for replica in self.starts.values()],
             traffic=replay.note,
             duration_s=duration_s,
@@ -300,8 +303,6 @@ def report(recording: Recording, replay: Replay) -> str:
     """The end of a demo, in words and pictures."""
     found = recording.summary(replay)
     colour = sys.stdout.isatty()
-    saved = found.cost_fixed_peak - found.cost
-    share = saved / found.cost_fixed_peak if found.cost_fixed_peak else 0.0
     lines = [
         f"Demand against ready replicas (1 replica = {recording.service.target_concurrency:g} requests at once)",
         *demand_chart(recording.points, width=WIDTH, height=CHART_HEIGHT, colour=colour),
@@ -315,8 +316,9 @@ def report(recording: Recording, replay: Replay) -> str:
         *_promise(recording.service, found),
         f"Replicas    peak {found.replicas_peak}, at the end {found.replicas_final}; {found.scale_ups} scale-ups,"
         f" {found.from_standby} of {len(found.cold_starts)} starts from standby; {found.decisions} decisions",
-        f"Cost        {dollars(found.cost)} with standby, against {dollars(found.cost_fixed_peak)} for a fixed fleet of"
-        f" the peak's size: {share:.0%} saved",
+        f"Cost        {dollars(found.cost)} with standby; a fixed fleet of the allowed {recording.service.scaling.max}"
+        f" costs {dollars(found.cost_fixed_max)}, one of the peak's {found.replicas_peak} (who knew?)"
+        f" {dollars(found.cost_fixed_peak)}",
         "            (prices as the demo's file declares them; engines are rehearsals, no GPU was used)",
     ]
     if found.failures:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -96,6 +96,17 @@ def providers(home: Home, config: FleetConfig) -> dict[ProviderName, Provider]:
         name: load(name)(Setup(fleet=config.name, home=home, options=config.providers.get(name, {})))
         for name in configured(config)
     }
+
+
+@asynccontextmanager
+async def open_providers(home: Home, config: FleetConfig) -> AsyncIterator[Mapping[ProviderName, Provider]]:
+    """The Providers of a fleet, closed at the end."""
+    made = providers(home, config)
+    try:
+        yield made
+    finally:
+        for provider in made.values():
+            await provider.close()
 
 
 @asynccontextmanager

@@ -90,7 +90,6 @@ class Costs:
 
 def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, home: Home) -> Costs:
     """The costs of having `wanted` up besides what is up already. Asks the providers that bill; changes nothing."""
-    at = time.time()
     intents = view.intents if view is not None else ()
     stored_pools = view.pools if view is not None else ()
     instances = view.instances if view is not None else ()
@@ -100,6 +99,7 @@ def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, ho
     pools = tuple({**{pool.name: pool for pool in stored_pools}, **{pool.name: pool for pool in fleet.pools}}.values())
     answers = asyncio.run(_ask(home, fleet.config, _pools(after, pools)))
     offers, warnings = _by_pool(answers)
+    at = time.time()
     found = lines(after, pools, instances, offers, at)
     agreed = lines(before, stored_pools, instances, offers, at)
     rows = tuple(_row(line, at) for line in found)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,12 +62,10 @@ def explanation(store: SqlStore, service: ServiceName, at: float | None) -> Expl
         decision = store.decisions().get(service) if at is None else None
         return None if decision is None else Explanation(decision=decision, without=())
     stretch = store.journal_range(since=entry.begun_at, until=decision.at, limit=2 * STRETCH_TICKS)
-    played = None
-    for played in replayed((read(one.entry) for one in stretch), service=service):
-        pass
-    if played is None or played.recorded != decision or decision.inputs is None:
+    last = deque(replayed((read(one.entry) for one in stretch), service=service), maxlen=1)
+    if not last or last[0].recorded != decision or decision.inputs is None:
         return Explanation(decision=decision, without=())
-    return Explanation(decision=decision, without=counterfactuals(played.intent, decision.inputs, played.memory))
+    return Explanation(decision=decision, without=counterfactuals(last[0].intent, decision.inputs, last[0].memory))
 
 
 def explained(decision: Decision, now: float, *, without: Sequence[Counterfactual] = ()) -> str:

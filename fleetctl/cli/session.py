@@ -55,9 +55,9 @@ def session(*, config: FleetConfig | None = None, create: bool = False) -> Itera
 
 
 @asynccontextmanager
-async def controlling(now: Session) -> AsyncIterator[Controller]:
+async def controlling(now: Session, *, gateway: bool = True) -> AsyncIterator[Controller]:
     """A controller that holds the fleet, until the block ends."""
-    async with connected(now.home, now.config) as ports:
+    async with connected(now.home, now.config, gateway=gateway) as ports:
         held = controller(now.store, ports, now.config, home=now.home)
         await held.acquire()
         try:

@@ -1,8 +1,8 @@
 """`fleetctl simulate` (Control): What an autoscaler would have done with recorded traffic, side by side."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,75 +10,90 @@ import typer
 
 from fleetctl.cli.charts import sparkline
 from fleetctl.cli.output import Column, Format, Output, dollars, emit, say
+from fleetctl.cli.scatter import Point, scatter
 from fleetctl.cli.session import duration_s
-from fleetctl.errors import SpecError, UsageError
-from fleetctl.model.services import Service, Standby
-from fleetctl.sim.clairvoyant import Clairvoyant, clairvoyant
-from fleetctl.sim.peers import PEERS, Capacity
-from fleetctl.sim.policy_scaler import PolicyScaler
-from fleetctl.sim.scalers import Scaler
-from fleetctl.sim.service_world import Report, Stage, World, play
+from fleetctl.errors import NotFound, UsageError
+from fleetctl.model.services import Service
+from fleetctl.sim.clairvoyant import Clairvoyant
+from fleetctl.sim.contest import Contestant, Entrant, Played, Setting, compete, contestant, peer
+from fleetctl.sim.service_world import Report
+from fleetctl.sim.sweep import combinations, front, shown
 from fleetctl.sim.traces import Trace, read_trace
 
 app = typer.Typer(add_completion=False)
 
-PEER_SHARE = 0.7
-"""The peers' target, as a share of a replica's capacity, unless one is given: Knative's default utilisation."""
-LEARNED = "learned"
-"""The policy that learns what a replica can do and sizes the fleet to the promise; here only, until the fleet's own
-signals carry token counts."""
+TOTAL = "total"
+"""The row of all services together; their pools' shared standby is in it and in no other."""
 SPARK_COLUMNS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one policy did. Hours are GPU-hours; a percentile is null where so many were never served."""
+    """How one policy did with one service. Hours are GPU-hours; a percentile is null where so many were never served,
+    and a figure that a total has not."""
 
     policy: str
+    service: str
+    knobs: Mapping[str, str] = field(default_factory=dict)
+    """What a sweep set."""
+    front: bool | None = None
+    """In a sweep: no other outcome is both cheaper and better."""
     kept: bool
     """Whether the promise was kept."""
     share_within: float
-    ttft_p50_s: float | None
-    ttft_p95_s: float | None
-    ttft_p99_s: float | None
+    ttft_p50_s: float | None = None
+    ttft_p95_s: float | None = None
+    ttft_p99_s: float | None = None
     gpu_hours: float
     ratio: float | None
     """GPU-hours over the clairvoyant schedule's."""
     cost: float
     scale_actions: int
     reversals: int
-    peak: int
-    replicas: str
+    peak: int | None = None
+    replicas: str = ""
     """Ready replicas over time, as a sparkline."""
 
 
 OUTCOMES: tuple[Column[Outcome], ...] = (
-    Column(header="POLICY", cell=lambda row: row.policy),
     Column(header="PROMISE", cell=lambda row: "kept" if row.kept else "missed"),
     Column(header="WITHIN", cell=lambda row: f"{row.share_within:.2%}", right=True),
-    Column(header="TTFT p50", cell=lambda row: _seconds(row.ttft_p50_s), right=True, drop=3),
-    Column(header="p99", cell=lambda row: _seconds(row.ttft_p99_s), right=True, drop=2),
+    Column(header="TTFT p50", cell=lambda row: _seconds(row, row.ttft_p50_s), right=True, drop=3),
+    Column(header="p99", cell=lambda row: _seconds(row, row.ttft_p99_s), right=True, drop=2),
     Column(header="GPU-H", cell=lambda row: f"{row.gpu_hours:.2f}", right=True),
     Column(header="× BEST", cell=lambda row: "-" if row.ratio is None else f"{row.ratio:.2f}", right=True),
     Column(header="$", cell=lambda row: dollars(row.cost), right=True, drop=4),
     Column(header="MOVES", cell=lambda row: str(row.scale_actions), right=True, drop=5),
     Column(header="BACK", cell=lambda row: str(row.reversals), right=True, drop=6),
-    Column(header="PEAK", cell=lambda row: str(row.peak), right=True, drop=1),
+    Column(header="PEAK", cell=lambda row: "-" if row.peak is None else str(row.peak), right=True, drop=1),
 )
+POLICY: Column[Outcome] = Column(header="POLICY", cell=lambda row: row.policy)
+SERVICE: Column[Outcome] = Column(header="SERVICE", cell=lambda row: row.service)
+FRONT: Column[Outcome] = Column(header="", cell=lambda row: "●" if row.front else "")
+KNOBS: Column[Outcome] = Column(header="SWEPT", cell=lambda row: shown(row.knobs))
 
 
 @app.command()
 def simulate(
-    trace: Annotated[Path, typer.Argument(help="CSV (may be .gz): arrival_s,input_tokens,output_tokens")],
-    service: Annotated[Path, typer.Option("--service", "-s", help="The file of the service that gets this traffic")],
+    traces: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TRACE | SERVICE=TRACE...", help="CSV (may be .gz): arrival_s,input_tokens,output_tokens"
+        ),
+    ],
+    service: Annotated[Path, typer.Option("--service", "-s", help="The file of the services that get this traffic")],
     policy: Annotated[
-        list[str] | None, typer.Option("--policy", help="Presets, or learned; none: the file's own")
+        list[str] | None, typer.Option("--policy", help="A preset or its YAML file; none: the service file's own")
     ] = None,
     against: Annotated[
         str | None, typer.Option("--against", help="Peers, e.g. knative,hpa:0.5; a share sets the peer's target")
     ] = None,
-    cold: Annotated[str, typer.Option(help="Median cold start")] = "270s",
-    standby: Annotated[str, typer.Option(help="Median start from standby")] = "8s",
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="KNOB=A,B,...", help="Try every value, e.g. scaling.target=0.5,0.7"),
+    ] = None,
+    cold: Annotated[str | None, typer.Option(help="Median cold start; else as the file guesses, else 270s")] = None,
+    standby: Annotated[str | None, typer.Option(help="Median start from standby; else the file's, else 8s")] = None,
     begin: Annotated[str, typer.Option("--from", help="Begin there in the trace")] = "0s",
     length: Annotated[str | None, typer.Option("--length", help="Take so much of it")] = None,
     seed: Annotated[int, typer.Option(help="Of the starts' lengths")] = 1,
@@ -89,140 +104,186 @@ def simulate(
     """Play recorded traffic against policies in virtual time: same decisions, no machines.
 
     Engines are modelled as continuous batching at the pace of an 8B model on an L40S; a cold start is drawn around its
-    median, standby is as large as the file says and costs half while it stands by. The same seed gives the same bytes.
+    median, standby is as large as the file says and costs half while it stands by. Services that name one declared pool
+    share its machines and its standby. --sweep tries every combination of values and marks those that no other beats
+    in both GPU-hours and share within the promise. The same seed gives the same bytes.
     """
-    found = read_trace(trace)
-    begin_s = duration_s(begin)
-    if begin_s >= found.duration_s:
-        raise UsageError(f"{trace} ends after {found.duration_s:.0f} s", hint="give an earlier --from")
-    if begin_s or length is not None:
-        found = found.slice(begin_s, duration_s(length) if length is not None else found.duration_s - begin_s)
-    if not len(found):
-        raise UsageError(f"{trace}: no request lies in that stretch", hint="widen --from and --length")
-    declared = _service(service)
-    world = _world(declared, duration_s(cold), duration_s(standby), price)
-    say(f"{len(found)} requests in {found.duration_s / 3600:.2f} h; {declared.name}: {world.pace.concurrency} at once")
-    known = clairvoyant(world, found) if best else None
-    reports = {
-        name: play(replace(world, standby=units), found, scaler, seed=seed)
-        for name, scaler, units in _contestants(declared, policy, against, world, found)
-    }
-    top = max(moment.ready for report in reports.values() for moment in report.timeline)
-    rows = [_outcome(name, report, known, found, top) for name, report in reports.items()]
-    emit(rows, OUTCOMES, output, name=lambda row: f"policy/{row.policy}")
-    if output is Format.TABLE:
-        _draw(rows, known, found, top)
-        if known is not None:
-            fixed = known.constant_hours * world.gpus
-            say(f"best known afterwards {known.gpu_hours:.2f} GPU-h; {known.constant} fixed replicas {fixed:.2f} GPU-h")
-
-
-def _draw(rows: list[Outcome], known: Clairvoyant | None, trace: Trace, top: float) -> None:
-    width = max(len(row.policy) for row in rows)
-    sys.stdout.write(f"\nReady replicas, from 0 to {top:g}\n")
-    if known is not None:
-        sys.stdout.write(f"{'best':<{width}}  {_spark(known.report, trace, top)}\n")
-    sys.stdout.writelines(f"{row.policy:<{width}}  {row.replicas}\n" for row in rows)
-
-
-def _service(path: Path) -> Service:
     from fleetctl.spec.load import load
 
-    services = load([path]).services
-    if len(services) != 1:
-        raise SpecError(f"{path}: one service is wanted, {len(services)} are declared", hint="give the file of one")
-    return services[0]
-
-
-def _world(service: Service, cold_s: float, standby_s: float, price: float) -> World:
-    from fleetctl.rehearsal.batching import Pace
-
-    promise = service.slo
-    return World(
-        pace=Pace(concurrency=service.concurrency),
-        gpus=service.gpu[0].count,
-        cold_start=(Stage(name="cold", median_s=cold_s),),
-        standby_start=Stage(name="standby", median_s=standby_s, spread=0.1),
-        replicas_start=max(1, service.scaling.min),
-        replicas_max=service.scaling.max,
-        price_per_gpu_hour=price,
-        wait_limit_s=promise.ttft_s if promise else 5.0,
-        promised_share=promise.percentile / 100 if promise else 0.99,
+    declared = load([service])
+    found = _traces(traces, declared.services, service)
+    begin_s, length_s = duration_s(begin), None if length is None else duration_s(length)
+    cold_s, standby_s = (None if text is None else duration_s(text) for text in (cold, standby))
+    contestants = tuple(
+        contestant(one, _cut(trace, path, begin_s, length_s), cold_s=cold_s, standby_s=standby_s, price=price)
+        for one, path, trace in found
     )
+    pools = {pool.name: pool for pool in declared.pools}
+    setting = Setting(contestants=contestants, pools=pools, seed=seed)
+    entrants = _entrants(contestants, policy, against, sweep)
+    for one in contestants:
+        hours = one.trace.duration_s / 3600
+        say(f"{len(one.trace)} requests in {hours:.2f} h; {one.service.name}: {one.world.pace.concurrency} at once")
+    if sweep:
+        say(f"{len(entrants)} runs")
+    played, known = compete(setting, entrants, with_best=best)
+    if sweep:
+        _show_sweep(_swept(setting, played, known), several=bool(policy or against), output=output)
+    else:
+        _show(setting, played, known, output)
+    if output is Format.TABLE:
+        for one, plan in zip(contestants, known, strict=False):
+            whose = f"{one.service.name}: " if len(contestants) > 1 else ""
+            fixed = plan.constant_hours * one.world.gpus
+            say(f"{whose}best known afterwards {plan.gpu_hours:.2f} GPU-h; {plan.constant} fixed {fixed:.2f} GPU-h")
 
 
-def _contestants(
-    service: Service, policies: list[str] | None, against: str | None, world: World, trace: Trace
-) -> Iterator[tuple[str, Scaler, int]]:
-    """Name, Scaler, and the standby it begins with."""
-    from fleetctl.spec.presets import preset
+def _traces(words: Sequence[str], services: Sequence[Service], file: Path) -> list[tuple[Service, Path, Trace]]:
+    """Which service gets which trace, in the order of the file."""
+    from fleetctl.spec.suggestions import did_you_mean
 
-    scaling = service.scaling
-    wanted = service.standby or Standby()
-    units = min(wanted.slots if wanted.slots is not None else wanted.steps * scaling.step, scaling.max)
-    for name in policies or [scaling.preset]:
-        if name == LEARNED:
-            yield name, _learned(service, world), 0
-            continue
-        chosen = scaling
-        if policies:
-            chosen = replace(preset(name).scaling, min=scaling.min, max=scaling.max, step=scaling.step)
-        yield name, PolicyScaler(replace(service, scaling=chosen)), units
-    for text in against.split(",") if against else ():
-        name, _, share_text = text.strip().partition(":")
-        peer = PEERS.get(name)
-        if peer is None:
-            raise UsageError(f"no peer is called {name!r}", hint=f"one of: {', '.join(sorted(PEERS))}")
-        try:
-            share = float(share_text) if share_text else PEER_SHARE
-        except ValueError:
-            raise UsageError(f"{share_text!r} is no share of a replica", hint=f"for instance {name}:0.5") from None
-        yield f"{text.strip()} (peer)", peer.make(_capacity(world, trace), share, world.replicas_start), 0
+    names = {str(one.name): one for one in services}
+    if not names:
+        raise NotFound(f"{file} declares no service", hint="give the file of one with --service")
+    paths: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        # A path may hold a =, too; but then it is there.
+        if not equals or (name not in names and Path(word).exists()):
+            if len(words) > 1 or len(names) > 1:
+                raise UsageError(
+                    f"{word}: it is not said whose traffic this is",
+                    hint=f"write {next(iter(names))}={word}; {file} declares {', '.join(names)}",
+                )
+            name, path = next(iter(names)), word
+        elif name not in names:
+            raise NotFound(
+                f"{file} declares no service {name!r}{did_you_mean(name, list(names))}",
+                hint=f"it declares {', '.join(names)}",
+            )
+        if name in paths:
+            raise UsageError(f"{name} is given two traces", hint="give one trace for each service")
+        paths[name] = Path(path)
+    return [(names[name], paths[name], read_trace(paths[name])) for name in names if name in paths]
 
 
-def _learned(service: Service, world: World) -> Scaler:
-    from fleetctl.decide.auto.brain import Parameters
-    from fleetctl.sim.auto_scaler import AutoScaler
+def _cut(trace: Trace, path: Path, begin_s: float, length_s: float | None) -> Trace:
+    if begin_s >= trace.duration_s > 0:
+        raise UsageError(f"{path} ends after {trace.duration_s:.0f} s", hint="give an earlier --from")
+    if begin_s or length_s is not None:
+        trace = trace.slice(begin_s, trace.duration_s - begin_s if length_s is None else length_s)
+    if not len(trace):
+        raise UsageError(f"{path}: no request lies in that stretch", hint="widen --from and --length")
+    return trace
 
-    return AutoScaler(
-        Parameters(
-            batch=service.concurrency,
-            minimum=service.scaling.min,
-            maximum=service.scaling.max,
-            wait_s=world.wait_limit_s,
-            percentile=world.promised_share * 100,
-            cold_s=world.cold_start_s,
-            standby_s=world.standby_start.median_s,
+
+def _entrants(
+    contestants: Sequence[Contestant], policies: Sequence[str] | None, against: str | None, sweep: Sequence[str] | None
+) -> list[Entrant]:
+    """Every policy with every combination that is swept, and the peers as they are."""
+    from fleetctl.spec.knobs import with_knobs, with_preset
+
+    services = [one.service for one in contestants]
+    presets = {one.scaling.preset for one in services}
+    under: list[tuple[str, list[Service]]] = [
+        (name, [with_preset(one, name) for one in services]) for name in policies or ()
+    ] or [(presets.pop() if len(presets) == 1 else "as declared", services)]
+    found = [
+        Entrant(name=name, services=tuple([with_knobs(one, knobs) for one in scaled]), knobs=knobs)
+        for name, scaled in under
+        for knobs in (combinations(sweep) if sweep else [{}])
+    ]
+    return found + [peer(text) for text in (against.split(",") if against else ())]
+
+
+def _show(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyant], output: Format) -> None:
+    contestants = setting.contestants
+    several = len(contestants) > 1
+    rows: list[Outcome] = []
+    for one in played:
+        rows += [
+            _outcome(setting, one, number, known[number] if known else None, _top(played, number))
+            for number in range(len(contestants))
+        ]
+        if several or one.pools:
+            rows.append(_total(one, known))
+    columns = (POLICY, SERVICE, *OUTCOMES) if several or rows[-1].service == TOTAL else (POLICY, *OUTCOMES)
+    emit(rows, columns, output, name=lambda row: f"policy/{row.policy}")
+    if output is not Format.TABLE:
+        return
+    width = max(len("best"), *(len(row.policy) for row in rows))
+    for number, contested in enumerate(contestants):
+        whose = f" of {contested.service.name}" if several else ""
+        top = _top(played, number)
+        sys.stdout.write(f"\nReady replicas{whose}, from 0 to {top:g}\n")
+        if known:
+            sys.stdout.write(f"{'best':<{width}}  {_spark(known[number].report, contested.trace, top)}\n")
+        sys.stdout.writelines(
+            f"{row.policy:<{width}}  {row.replicas}\n" for row in rows if row.service == contested.service.name
         )
-    )
 
 
-def _capacity(world: World, trace: Trace) -> Capacity:
-    """What a load test with the trace's mean request would have told the peers' users."""
-    pace = world.pace
-    count = len(trace)
-    mean_input = sum(trace.input_tokens) / count
-    mean_output = sum(trace.output_tokens) / count
-    steps_s = mean_output * pace.step_s(batch=pace.concurrency, prefill_tokens=0) / pace.concurrency
-    return Capacity(concurrency=pace.concurrency, requests_per_s=1 / (steps_s + mean_input * pace.prefill_s_per_token))
+def _swept(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyant]) -> list[Outcome]:
+    """One row for each run, the cheapest first; of several services the total."""
+    if len(setting.contestants) > 1 or any(one.pools for one in played):
+        rows = [_total(one, known) for one in played]
+    else:
+        rows = [_outcome(setting, one, 0, known[0] if known else None, _top(played, 0)) for one in played]
+    on = front([(row.gpu_hours, row.share_within) for row in rows])
+    marked = [replace(row, front=best) for row, best in zip(rows, on, strict=True)]
+    return sorted(marked, key=lambda row: (row.gpu_hours, -row.share_within))
 
 
-def _outcome(name: str, report: Report, known: Clairvoyant | None, trace: Trace, top: float) -> Outcome:
+def _show_sweep(rows: Sequence[Outcome], *, several: bool, output: Format) -> None:
+    columns = (FRONT, POLICY, KNOBS, *OUTCOMES) if several else (FRONT, KNOBS, *OUTCOMES)
+    emit(rows, columns, output, name=lambda row: f"policy/{row.policy} {shown(row.knobs)}".rstrip())
+    if output is Format.TABLE:
+        points = [Point(x=row.gpu_hours, y=row.share_within, marked=bool(row.front)) for row in rows]
+        lines = scatter(points, x_name="GPU-hours", y_name="Share within the promise", y_percent=True)
+        sys.stdout.writelines(f"{line}\n" for line in ("", *lines))
+
+
+def _outcome(setting: Setting, played: Played, number: int, known: Clairvoyant | None, top: float) -> Outcome:
+    report = played.reports[number]
+    one = setting.contestants[number]
     return Outcome(
-        policy=name,
+        policy=played.entrant.name,
+        service=one.service.name,
+        knobs=played.entrant.knobs,
         kept=report.kept,
         share_within=report.share_within,
         ttft_p50_s=_finite(report.ttft.p50_s),
         ttft_p95_s=_finite(report.ttft.p95_s),
         ttft_p99_s=_finite(report.ttft.p99_s),
         gpu_hours=report.gpu_hours,
-        ratio=None if known is None else report.gpu_hours / known.gpu_hours,
+        ratio=report.gpu_hours / known.gpu_hours if known is not None and known.gpu_hours else None,
         cost=report.cost,
         scale_actions=report.scale_actions,
         reversals=report.reversals,
         peak=report.peak_ordered,
-        replicas=_spark(report, trace, top),
+        replicas=_spark(report, one.trace, top),
     )
+
+
+def _total(played: Played, known: Sequence[Clairvoyant]) -> Outcome:
+    best_hours = sum([plan.gpu_hours for plan in known])
+    return Outcome(
+        policy=played.entrant.name,
+        service=TOTAL,
+        knobs=played.entrant.knobs,
+        kept=played.kept,
+        share_within=played.share_within,
+        gpu_hours=played.gpu_hours,
+        ratio=played.gpu_hours / best_hours if best_hours else None,
+        cost=played.cost,
+        scale_actions=sum([one.scale_actions for one in played.reports]),
+        reversals=sum([one.reversals for one in played.reports]),
+    )
+
+
+def _top(played: Sequence[Played], number: int) -> float:
+    """Most replicas ready at once with any policy."""
+    return max(moment.ready for one in played for moment in one.reports[number].timeline)
 
 
 def _spark(report: Report, trace: Trace, top: float) -> str:
@@ -241,5 +302,7 @@ def _finite(seconds: float) -> float | None:
     return seconds if seconds < float("inf") else None
 
 
-def _seconds(value: float | None) -> str:
-    return "never" if value is None else f"{value:.2f}s" if value < 100 else f"{value:.0f}s"
+def _seconds(row: Outcome, value: float | None) -> str:
+    if value is None:
+        return "-" if row.service == TOTAL else "never"
+    return f"{value:.2f}s" if value < 100 else f"{value:.0f}s"

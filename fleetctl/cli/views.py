@@ -161,7 +161,7 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         queued=decision.queued if decision else None,
         target=service.target_concurrency,
         standby_ready=standby_ready(view, intent, pool, standby.tier),
-        standby_wanted=standby_slots(standby, service),
+        standby_wanted=standby_slots(standby, service, decision.standby if decision else None),
         tier=standby.tier,
         price_per_hour=None if any(price is None for price in prices) else sum(price or 0.0 for price in prices),
         endpoint=f"{view.endpoint}/{service.name}/v1",

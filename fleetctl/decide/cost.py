@@ -143,7 +143,7 @@ def _replicas(pool: Pool, service: Service, now: float) -> tuple[int, int]:
     scaling = service.scaling
     timed = bounds(service.schedule, now)
     count = scaling.replicas if scaling.policy == "fixed" and scaling.replicas is not None else scaling.min
-    serving = min(scaling.max, max(count, timed.floor or 0))
+    serving = min(scaling.max, max(scaling.min, timed.applied(count)))
     standby = standby_of(pool, service)
     # A machine that stands by stopped runs first, to get its image and weights: it is counted as one that runs.
     spare = min(standby_slots(standby, service), scaling.max - serving)

@@ -26,6 +26,8 @@ class Draft:
         self.failed_services: dict[ServiceName, int] = {}
         self.refused: dict[ServiceName, str] = {}
         """Why a machine that a Service needs may not be launched."""
+        self.standby: dict[ServiceName, int] = {}
+        """Slots that this tick's Decisions want to stand by, where the file leaves it to them."""
         self._pool_digests: dict[PoolName, str] = {}
         self._services_by_pool: dict[PoolName, list[Intent]] = {}
         for intent in snapshot.intents:

@@ -21,7 +21,13 @@ DRAIN_BLIND_S = 30.0
 whoever asks it past the gateway had time to end."""
 
 
-def standby_slots(standby: Standby, service: Service) -> int:
+def standby_slots(standby: Standby, service: Service, wanted: int | None = None) -> int:
+    """Slots that stand by for the Service where nothing else is in their way.
+
+    `wanted` is what the Decision says where the file leaves it to it (`standby: auto`); None: it does not know yet.
+    """
+    if standby.auto and wanted is not None:
+        return wanted
     return standby.slots if standby.slots is not None else standby.steps * service.scaling.step
 
 
@@ -194,7 +200,8 @@ def standby_wanted(draft: Draft, intent: Intent, pool: Pool) -> int:
     if not intent.up:
         return 0
     serving = sum(1 for replica in draft.of_service(service.name) if replica.role is Role.SERVING)
-    return max(0, min(standby_slots(standby_of(pool, service), service), service.scaling.max - serving))
+    slots = standby_slots(standby_of(pool, service), service, draft.standby.get(service.name))
+    return max(0, min(slots, service.scaling.max - serving))
 
 
 def keep_standby_replicas(draft: Draft, intent: Intent, *, allowed: int | None) -> None:

@@ -14,7 +14,7 @@ from fleetctl.model.decisions import Decision, Inputs, Memory, Plan
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import ServiceName
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
-from fleetctl.model.services import Service
+from fleetctl.model.services import Service, Standby
 from fleetctl.model.signals import Load, QueueStats, Unknown
 from fleetctl.model.snapshots import Intent, Snapshot
 
@@ -66,6 +66,8 @@ def plan(snapshot: Snapshot) -> Plan:
 def _decide(draft: Draft, intent: Intent) -> tuple[Decision, Memory]:
     inputs, memory = _inputs(draft, intent)
     decision, memory = decide(intent, inputs, memory)
+    if decision.standby is not None:
+        draft.standby[intent.service.name] = decision.standby
     if decision.change:
         draft.say(
             "scale",
@@ -111,8 +113,14 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         outside=snapshot.outside.get(service.name, ()),
         failures=_failures(draft, intent, memory, fresh),
         price_per_replica=_price_per_replica(draft, service, fresh_serving),
+        shared_standby=_shared_standby(draft, service),
     )
     return inputs, replace(memory, tally=tally)
+
+
+def _shared_standby(draft: Draft, service: Service) -> Standby | None:
+    shared = draft.pools[service.pool_name].standby
+    return shared if service.standby is None and shared != Standby() else None
 
 
 def _loaded(replicas: Sequence[Replica]) -> list[Replica]:

@@ -5,10 +5,13 @@ from dataclasses import replace
 from math import ceil
 
 from fleetctl.decide.batch_limit import mismatch, seen
+from fleetctl.decide.lead_times import expected, looked, standby_for
 from fleetctl.decide.limits import rate_limited, stepped
+from fleetctl.decide.lulls import idle_s, noted
 from fleetctl.decide.opinions import Opinion, opinions
 from fleetctl.decide.policies import View, policy
-from fleetctl.decide.schedules import bounds
+from fleetctl.decide.stock import WINDOW_S, kept, sized
+from fleetctl.decide.timetable import timed
 from fleetctl.decide.windows import extreme, push
 from fleetctl.model.decisions import Decision, Inputs, Memory, StageNote
 from fleetctl.model.signals import Load
@@ -23,8 +26,6 @@ HOLD_BACK_MOST_S = 600.0
 FAILURE_MEMORY_S = 3600.0
 STATED = frozenset({"fixed", "schedule"})
 """Policies that no load moves: their count needs no calm around it, and does not wake at a request."""
-IDLE_FIRST_S = 900.0
-"""To zero after this long without a request, until a policy has learned how long lulls last: three cold starts."""
 _EPSILON = 1e-9
 """Exact loads must not round up to one Replica more."""
 
@@ -35,14 +36,17 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
     load, now = inputs.load, inputs.at
     batch = seen(memory.batch, inputs.fullest, changed_at=intent.changed_at, now=now)
     memory = replace(memory, failures=inputs.failures, batch=batch)
+    memory = looked(intent.service, inputs, memory)
     memory, desired = _desired(intent, inputs, memory, trail)
     allowed, held = starts_allowed(memory, coming=inputs.coming, now=now)
     if allowed is not None and desired > inputs.current + allowed:
         desired = trail.set("failures", inputs.current + allowed, held)
     if desired != inputs.current:
-        moved = push_move(memory.moves, now, desired - inputs.current, _longest_period(intent))
-        memory = replace(memory, moves=moved)
-    memory = replace(memory, last_desired=desired)
+        period_s = _longest_period(intent)
+        keep_s = max(period_s, WINDOW_S if standby_for(intent.service, inputs).auto else 0.0)
+        moved = push_move(memory.moves, now, desired - inputs.current, keep_s)
+        memory = replace(memory, moves=kept(moved, now - period_s))
+    memory = sized(intent, inputs, replace(memory, last_desired=desired), desired)
     price = inputs.price_per_replica
     decision = Decision(
         service=intent.service.name,
@@ -81,6 +85,7 @@ def _desired(intent: Intent, inputs: Inputs, memory: Memory, trail: "_Trail") ->
         # Idle time begins when requests could be served; a boot may take longer than `idle_s`.
         memory = replace(memory, busy_at=now)
 
+    memory = noted(service, inputs, load, memory)
     if load is None:
         wanted = inputs.current
         trail.set("signal", wanted, f"hold: load unknown, {inputs.why_unknown}")
@@ -92,7 +97,7 @@ def _desired(intent: Intent, inputs: Inputs, memory: Memory, trail: "_Trail") ->
     else:
         memory, wanted = _wish(intent, inputs, load, memory, trail)
 
-    wanted = _scheduled(intent, wanted, now, trail)
+    memory, wanted, exact = _scheduled(intent, inputs, memory, wanted, trail)
     override = intent.override
     if override is not None and (override.until is None or now < override.until):
         wanted = trail.set("override", override.replicas, f"set by hand to {override.replicas}")
@@ -103,9 +108,9 @@ def _desired(intent: Intent, inputs: Inputs, memory: Memory, trail: "_Trail") ->
     limited = rate_limited(inputs.current, wanted, behavior, memory.moves, now)
     direction = "up" if wanted > inputs.current else "down"
     wanted = trail.set("rates", limited, f"the {direction} behavior allows {limited} for now")
-    wanted = trail.set(
-        "step", stepped(inputs.current, wanted, scaling.step, lowest), f"replicas move in steps of {scaling.step}"
-    )
+    if not exact:
+        in_steps = stepped(inputs.current, wanted, scaling.step, lowest)
+        wanted = trail.set("step", in_steps, f"replicas move in steps of {scaling.step}")
     if wanted > scaling.max:
         wanted = trail.set("limits", scaling.max, f"max is {scaling.max}")
     elif wanted < lowest:
@@ -123,8 +128,6 @@ def _wish(intent: Intent, inputs: Inputs, load: Load, memory: Memory, trail: "_T
     if memory.load and memory.load[-1][0] > since:
         since = now
     memory = replace(memory, load=push(memory.load, since, sample, keep_s=keep_s + load.mean_over_s))
-    if load.high > 0 or not load.queue_known:
-        memory = replace(memory, busy_at=now)
     note = f"{load.low:g} queued + running"
     if load.unknown or not load.queue_known:
         what = f"{load.unknown} replicas" if load.unknown else "the queue"
@@ -198,23 +201,25 @@ def _around_zero(
         return wanted
     if load.low > 0:
         return trail.set("zero", 1, f"{load.low:g} requests wait")
-    stated = intent.service.scaling.idle_s
-    idle_s = IDLE_FIRST_S if stated is None else stated
-    if memory.busy_at is not None and now - memory.busy_at < idle_s:
-        left_s = idle_s - (now - memory.busy_at)
-        return trail.set("zero", 1, f"kept at 1 until {idle_s:g} s pass without a request, {left_s:.0f} s from now")
+    keep_s = idle_s(intent.service, memory)
+    if memory.busy_at is not None and now - memory.busy_at < keep_s:
+        left_s = keep_s - (now - memory.busy_at)
+        return trail.set("zero", 1, f"kept at 1 until {keep_s:.4g} s pass without a request, {left_s:.0f} s from now")
     return wanted
 
 
-def _scheduled(intent: Intent, wanted: int, now: float, trail: "_Trail") -> int:
-    if not intent.service.schedule:
-        return wanted
-    found = bounds(intent.service.schedule, now)
-    if found.ceiling is not None and wanted > found.ceiling:
-        wanted = trail.set("schedule", found.ceiling, f"ceiling {found.ceiling} by {found.ceiling_by}")
-    if found.floor is not None and wanted < found.floor:
-        wanted = trail.set("schedule", found.floor, f"floor {found.floor} by {found.floor_by}")
-    return wanted
+def _scheduled(
+    intent: Intent, inputs: Inputs, memory: Memory, wanted: int, trail: "_Trail"
+) -> tuple[Memory, int, bool]:
+    """The count after the Schedules, and whether it is an exact one."""
+    service = intent.service
+    if not service.schedule:
+        return memory, wanted, False
+    lead = expected(service, inputs, memory)
+    found = timed(service.schedule, inputs, wanted, lead=lead, ahead_of=memory.ahead_of)
+    for count, why in found.changes:
+        wanted = trail.set("schedule", count, why)
+    return replace(memory, ahead_of=found.ahead_of), wanted, found.exact
 
 
 def starts_allowed(memory: Memory, *, coming: int, now: float) -> tuple[int | None, str]:

@@ -25,6 +25,10 @@ from fleetctl.model.services import Schedule
 AHEAD_MOST_S = 1800.0
 """Capacity is brought at most this long before its hour: no cold start that goes well takes longer, and one that was
 measured longer must not keep half a night's capacity."""
+TOGETHER_STEPS = 20_000
+"""Beginnings looked at in one Service's Schedules for two that come together: a second of work at the very most."""
+_TOGETHER_SINCE = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+_TOGETHER_UNTIL = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 _HOUR_S = 3600
 _SEEN_S = 3 * _HOUR_S
 """Firings are looked for from so long after the beginning of an hour, backwards: the hour itself, what may be brought
@@ -125,6 +129,47 @@ def _began(schedule: Schedule, now: float) -> float | None:
     starts, ends = _windows(schedule.cron, schedule.tz, schedule.duration_s, int(now // _HOUR_S))
     place = bisect_right(starts, now) - 1
     return starts[place] if place >= 0 and now < ends[place] else None
+
+
+class Together:
+    """Looks for a moment at which two Schedules begin together, in a bounded number of steps for all its questions.
+
+    What it does not find, because it is more than four years off or too costly to find, `bounds` decides nevertheless.
+    """
+
+    def __init__(self) -> None:
+        self._steps_left = TOGETHER_STEPS
+
+    def first(self, one: Schedule, other: Schedule) -> float | None:
+        """Unix seconds of the first such moment since 2026; None: none was found."""
+        if one.tz == other.tz and _never_alike(one.cron, other.cron):
+            return None
+        behind, ahead = one, other
+        at = _next(ahead, _TOGETHER_SINCE - 1.0)
+        while self._steps_left > 0 and at is not None and at < _TOGETHER_UNTIL:
+            self._steps_left -= 1
+            caught_up = _next(behind, at - 1.0)
+            if caught_up == at:
+                return at
+            behind, ahead, at = ahead, behind, caught_up
+        return None
+
+
+def _never_alike(cron: str, other: str) -> bool:
+    """Whether no minute, hour or month of one zone is in both: the usual case, told without a calendar."""
+    some = datetime(2026, 1, 1, tzinfo=UTC)
+    one, two = CronSim(cron, some), CronSim(other, some)
+    return not (one.minutes & two.minutes and one.hours & two.hours and one.months & two.months)
+
+
+def _next(schedule: Schedule, after: float) -> float | None:
+    """The first beginning after that time; None: never again."""
+    zone = ZoneInfo(schedule.tz)
+    for at in CronSim(schedule.cron, datetime.fromtimestamp(after, UTC).astimezone(zone)):
+        # In the second of two hours of one name cronsim may go back into the first.
+        if at.timestamp() > after:
+            return at.timestamp()
+    return None
 
 
 @lru_cache(maxsize=4096)

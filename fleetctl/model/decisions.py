@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetctl.model.instances import Instance, LaunchSpec
-from fleetctl.model.learning import Learning
+from fleetctl.model.learning import Leads, Learning
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.routes import Routes
+from fleetctl.model.services import Standby
 from fleetctl.model.signals import Flow, Histogram, Load, OutsideReading, Tally, Utilization
 
 
@@ -57,7 +58,15 @@ class Memory:
     learning: Learning | None = None
     """What the policy `auto` has learned; None: it has not begun."""
     standby: int | None = None
-    """Slots that a policy wants to stand by; None: it did not say."""
+    """Slots that shall stand by, where the file leaves it to fleetctl; None: not known yet."""
+    leads: Leads | None = None
+    """Starts that were seen, where something hangs on them and the policy is not `auto`, which keeps its own."""
+    ahead_of: float | None = None
+    """The last beginning of a Schedule that capacity is being brought for before its time."""
+    lulls: tuple[tuple[float, float], ...] = ()
+    """(beginning, seconds) of each time without a request that was ended by one, where going to zero is learned."""
+    lull: tuple[float, float] | None = None
+    """(beginning, seconds that the last Replica is kept) of the one that lasts."""
     series: tuple[Series, ...] = ()
     """Windows of policies and signals, but for concurrency's, which is `load`."""
     latencies: tuple[tuple[float, Histogram], ...] = ()
@@ -102,6 +111,8 @@ class Inputs:
     """When Replicas of the present revision failed before they were ever ready, as long as it counts."""
     price_per_replica: float | None = None
     """US dollars an hour; None: not known."""
+    shared_standby: Standby | None = None
+    """The Pool's, where the Service states none of its own; None: the usual one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

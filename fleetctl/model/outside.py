@@ -1,5 +1,6 @@
 """Signals from outside that a Service may name besides its policy: where a number is found and what is aimed at."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,3 +101,29 @@ class Signal:
     sqs: SqsSource | None = None
     azure_queue: AzureQueueSource | None = None
     pubsub: PubSubSource | None = None
+
+
+_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d{1,9})\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+
+
+def path_steps(path: str) -> tuple[str | int, ...]:
+    """The names and places that lead to a value: of `$.queue.items[0]`, or of a JSON pointer (RFC 6901).
+
+    Of a pointer all are texts; a number among them is a place where it meets a list. Raises `ValueError`.
+    """
+    if path in ("", "$"):
+        return ()
+    if path.startswith("/"):
+        return tuple(part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/"))
+    if not path.startswith("$"):
+        raise ValueError("a path begins with $ or /")
+    steps: list[str | int] = []
+    place = 1
+    while place < len(path):
+        found = _STEP.match(path, place)
+        if found is None:
+            raise ValueError(f"nothing that can be read at {path[place:]!r}")
+        name, index, single, double = found.groups()
+        steps.append(int(index) if index is not None else next(t for t in (name, single, double) if t is not None))
+        place = found.end()
+    return tuple(steps)

@@ -73,6 +73,31 @@ def read_load(body: bytes, loads: Sequence[Load], *, now: float) -> Reading | st
     return f"missing: no series of {' or '.join(_shown(load.running) for load in loads)}"
 
 
+def series(body: bytes, name: str, *, now: float) -> list[tuple[dict[str, str], float]] | None:
+    """Every series of a metric with its labels; None: one of them cannot be read, so that no sum of them is right."""
+    wanted = name.encode()
+    found: list[tuple[dict[str, str], float]] = []
+    place = body.find(wanted)
+    try:
+        for _ in range(SERIES_MAX):
+            if place < 0:
+                return found
+            end = place + len(wanted)
+            if body[end] not in _NAME_BYTES and _begins_line(body, place):
+                sample = _SAMPLE.match(body, end)
+                if sample is None:
+                    return None
+                labels = {
+                    key.decode(): value.decode(errors="replace") for key, value in _PAIR.findall(sample[1] or b"")
+                }
+                found.append((labels, _value(body, place, sample, now)))
+                end = sample.end()
+            place = body.find(wanted, end)
+    except _Malformed:
+        return None
+    return None
+
+
 def _counter(body: bytes, metric: Metric | None, now: float) -> float | None:
     """A counter beside the load; one that cannot be read is unknown by itself and spoils nothing else."""
     if metric is None:

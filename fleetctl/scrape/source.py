@@ -4,7 +4,7 @@ import asyncio
 import math
 import resource
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fleetctl.engines import engine
@@ -14,6 +14,8 @@ from fleetctl.model.names import ReplicaId
 from fleetctl.model.signals import Reading, Target, Unknown
 from fleetctl.ports import Clock
 from fleetctl.scrape.exposition import read_load
+from fleetctl.scrape.gpus import read_gpus
+from fleetctl.scrape.histograms import with_latencies
 
 if TYPE_CHECKING:
     import aiohttp
@@ -134,35 +136,59 @@ class HttpSignals:
         self, session: "aiohttp.ClientSession", target: Target, timeout_s: float, *, keep: bool
     ) -> Reading | str:
         """What it says, or why that is unknown."""
+        try:
+            loads, path = _loads(target)
+        except UsageError as error:
+            return error.message
+        body = await self._get(session, target.address, path, timeout_s, keep=keep)
+        if isinstance(body, str):
+            return body
+        now = self._clock.now()
+        reading = read_load(body, loads, now=now)
+        if isinstance(reading, str) or not (target.latencies or target.gpus is not None):
+            return reading
+        if target.latencies:
+            reading = with_latencies(reading, body, loads, now=now)
+        if target.gpus is None:
+            return reading
+        shown: bytes | str = body
+        if target.gpu_metrics_port is not None:
+            exporter = f"{target.address.rpartition(':')[0]}:{target.gpu_metrics_port}"
+            shown = await self._get(session, exporter, "/metrics", timeout_s, keep=keep)
+        # An exporter that does not answer leaves that unknown, and nothing else.
+        share = None if isinstance(shown, str) else read_gpus(shown, target.gpus, now=now)
+        return replace(reading, gpu_utilization=share)
+
+    async def _get(
+        self, session: "aiohttp.ClientSession", address: str, path: str, timeout_s: float, *, keep: bool
+    ) -> bytes | str:
+        """The exposition at the address, or why there is none."""
         import aiohttp
 
         try:
-            loads, path = _loads(target)
             async with (
                 asyncio.timeout(timeout_s),
                 session.get(
-                    f"http://{target.address}{path}",
+                    f"http://{address}{path}",
                     headers=_HEADERS if keep else _HEADERS_ONCE,
                     allow_redirects=False,
                 ) as response,
             ):
                 if response.status != 200:
-                    return f"HTTP {response.status} from {target.address}{path}"
+                    return f"HTTP {response.status} from {address}{path}"
                 encoding = response.headers.get("Content-Encoding", "identity")
                 if encoding != "identity":
-                    return f"malformed: {target.address}{path} is encoded as {encoding}"
+                    return f"malformed: {address}{path} is encoded as {encoding}"
                 body = await self._body(response)
         except TimeoutError:
-            return f"no answer from {target.address} within {timeout_s:g} s"
-        except UsageError as error:
-            return error.message
+            return f"no answer from {address} within {timeout_s:g} s"
         except aiohttp.ClientPayloadError:
-            return f"partial: {target.address} broke off its answer"
+            return f"partial: {address} broke off its answer"
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: an address that is none
-            return f"cannot read {target.address}: {str(error) or type(error).__name__}"
+            return f"cannot read {address}: {str(error) or type(error).__name__}"
         if body is None:
-            return f"malformed: {target.address}{path} has more than {self._body_limit_bytes} bytes"
-        return read_load(body, loads, now=self._clock.now())
+            return f"malformed: {address}{path} has more than {self._body_limit_bytes} bytes"
+        return body
 
     async def _body(self, response: "aiohttp.ClientResponse") -> bytes | None:
         """The whole body; None: it is larger than the bound, and was not read on."""

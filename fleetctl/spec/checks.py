@@ -6,7 +6,10 @@ from fleetctl.engines import command, engine
 from fleetctl.errors import UsageError
 from fleetctl.model.services import Gpu, Pool, Scaling, Service, same_product
 from fleetctl.spec.documents import FleetDoc, PoolDoc, ServiceDoc
+from fleetctl.spec.parameters import lacking_problems, parameter_problems
 from fleetctl.spec.problems import Problem
+from fleetctl.spec.schedule_checks import schedule_problems
+from fleetctl.spec.signal_checks import signal_problems
 from fleetctl.spec.suggestions import did_you_mean, nearest, write_one_of
 from fleetctl.spec.units import duration_text
 from fleetctl.spec.validation import Source
@@ -39,26 +42,18 @@ def scaling_problems(
             f"only the policy fixed takes a count, and this one is {scaling.policy}",
             "add policy: fixed, or write min and max instead",
         )
+    if needs_replicas:
+        yield from lacking_problems(scaling, source, path)
 
 
 def service_problems(service: Service, doc: ServiceDoc, source: Source) -> Iterator[Problem]:
     """What cannot work in one Service."""
     scaling = service.scaling
     yield from scaling_problems(scaling, source, ("scaling",))
+    yield from parameter_problems(scaling, doc.scaling, source, ("scaling",), beside=service.signals)
+    yield from signal_problems(service, source)
     yield from _bounds(scaling, doc, source)
-    for index, schedule in enumerate(service.schedule):
-        if schedule.min is not None and schedule.min > scaling.max:
-            yield source.problem(
-                ("schedule", index, "min"),
-                f"{schedule.min} is more than scaling.max, which is {scaling.max}",
-                f"write scaling: {{max: {schedule.min}}}, or a lower min",
-            )
-        if schedule.max is not None and schedule.max < scaling.min:
-            yield source.problem(
-                ("schedule", index, "max"),
-                f"{schedule.max} is less than scaling.min, which is {scaling.min}",
-                f"write scaling: {{min: {schedule.max}}}, or a higher max",
-            )
+    yield from schedule_problems(service, source)
     kind = engine(service.engine)
     try:
         command(kind, service)

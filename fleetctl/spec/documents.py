@@ -6,8 +6,10 @@ and with it the user's editor, shows.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from fleetctl.engines.gpu_gauges import EXPORTER_PORT
+from fleetctl.spec.document import Document as Document
 from fleetctl.spec.fields import (
     CONCURRENCY_MAX,
     ENV_MAX,
@@ -46,20 +48,17 @@ from fleetctl.spec.fields import (
     Words,
     problem,
 )
+from fleetctl.spec.signal_documents import PositiveAmount, SignalDoc
 from fleetctl.spec.units import duration_text
 
-
-class Document(BaseModel):
-    """Strict: a field that is not named here is refused, and no value is turned into another kind."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+Percentile = Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)]
 
 
 class SloDoc(Document):
     """The promise."""
 
     ttft: PositiveDuration = Field(description="Time to the first token, queueing included, that the promise allows.")
-    percentile: Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)] | None = Field(
+    percentile: Percentile | None = Field(
         default=None, description="Per cent of requests that the promise holds for."
     )
 
@@ -70,6 +69,14 @@ class MetricsDoc(Document):
     running: Metric = Field(description="Name of the metric that counts the requests being served now.")
     waiting: Metric | None = Field(
         default=None, description="Name of the metric that counts the requests queued inside the engine."
+    )
+
+
+class GpuMetricsDoc(Document):
+    """The exporter of GPU metrics on each machine, such as NVIDIA's dcgm-exporter."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=None, description=f"Where it serves /metrics; dcgm-exporter's own is {EXPORTER_PORT}."
     )
 
 
@@ -121,6 +128,30 @@ class TuningDoc(Document):
         default=None, description="Replicas are added and removed in multiples of this; standby is counted in it."
     )
     replicas: Count | None = Field(default=None, description="The count of the policy `fixed`; only with it.")
+    queued: PositiveAmount | None = Field(
+        default=None, description="Requests that may wait for each replica; of the policy `queue_depth`."
+    )
+    requests_per_second: PositiveAmount | None = Field(
+        default=None, description="Arrivals a second that each replica is kept at; of the policy of that name."
+    )
+    tokens_per_second: PositiveAmount | None = Field(
+        default=None,
+        description="Tokens a second, of prompts and answers together, that each replica is kept at; of the policy of "
+        "that name.",
+    )
+    latency: PositiveDuration | None = Field(
+        default=None,
+        description="What the policy `latency_slo` keeps requests within. Not written: slo.ttft, for the first token.",
+    )
+    latency_of: Literal["ttft", "end_to_end"] | None = Field(
+        default=None, description="What `latency` is of: the first token (ttft), or the whole answer (end_to_end)."
+    )
+    percentile: Percentile | None = Field(
+        default=None, description="Per cent of requests that `latency_slo` looks at. Not written: slo.percentile."
+    )
+    utilization: Target | None = Field(
+        default=None, description="Share of time that GPUs are kept busy; of the policy `gpu_utilization`."
+    )
     target: Target | None = Field(
         default=None, description="Share of `concurrency` that a replica is kept at; the rest is room for bursts."
     )
@@ -338,6 +369,13 @@ class ServiceDoc(Document):
         default=None, description="A first guess of how long starts take. Not written: estimated from the model's size."
     )
     scaling: ScalingDoc | None = Field(default=None, description="How many replicas, and how their number moves.")
+    signals: Annotated[list[SignalDoc], Field(max_length=LIST_MAX)] | None = Field(
+        default=None,
+        description="Further signals beside the policy: up on any, down only when all agree; unknown ones hold.",
+    )
+    gpu_metrics: GpuMetricsDoc | None = Field(
+        default=None, description="Where machines show how busy their GPUs are; for the policy `gpu_utilization`."
+    )
     standby: Standby | None = Field(
         default=None,
         description="Free capacity kept ready: auto, a number of slots, or more precisely; 0 or none: nothing. Not "

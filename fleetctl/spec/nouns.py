@@ -40,6 +40,7 @@ from fleetctl.spec.documents import (
     TuningDoc,
 )
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.spec.signal_nouns import gpu_metrics, signals
 
 
 def service(doc: ServiceDoc, preset: Scaling) -> Service:
@@ -58,6 +59,8 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         slo=replace(Slo(ttft_s=doc.slo.ttft), **_given(doc.slo, percentile="percentile")) if doc.slo else None,
         cold_start=_cold_start(doc.cold_start),
         scaling=scaling(doc.scaling, preset),
+        signals=signals(doc.signals or ()),
+        gpu_metrics=gpu_metrics(doc.gpu_metrics),
         standby=standby(doc.standby) if doc.standby else None,
         schedule=tuple(_schedule(entry) for entry in doc.schedule or ()),
         placement=placement(doc.placement),
@@ -91,6 +94,13 @@ def tuned(doc: TuningDoc, base: Scaling) -> Scaling:
             doc,
             step="step",
             replicas="replicas",
+            queued="queued",
+            requests_per_second="requests_per_second",
+            tokens_per_second="tokens_per_second",
+            latency="latency_s",
+            latency_of="latency_of",
+            percentile="percentile",
+            utilization="utilization",
             target="target",
             window="window_s",
             panic_window="panic_window_s",

@@ -9,6 +9,7 @@ from fleetctl.spec.checks import scaling_problems
 from fleetctl.spec.documents import PresetDoc
 from fleetctl.spec.files import SUFFIXES, read
 from fleetctl.spec.nouns import tuned
+from fleetctl.spec.parameters import parameter_problems
 from fleetctl.spec.preset_files import preset_names, presets_folder
 from fleetctl.spec.problems import FilesError, Problem
 from fleetctl.spec.suggestions import did_you_mean, write_one_of
@@ -58,7 +59,11 @@ def preset(name: str, *, folder: Path = Path()) -> Preset:
     base = Scaling() if doc.policy == Scaling().policy else REACTIVE
     scaling = replace(tuned(doc, base), preset=name, policy=doc.policy)
     # A preset for `fixed` may leave the count to each Service.
-    if wrong := tuple(scaling_problems(scaling, source, (), needs_replicas=False)):
+    wrong = (
+        *scaling_problems(scaling, source, (), needs_replicas=False),
+        *parameter_problems(scaling, doc, source, ()),
+    )
+    if wrong:
         raise FilesError(wrong)
     return Preset(name=name, why=doc.why, file=file, scaling=scaling)
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from fleetctl.errors import NotFound
+from fleetctl.model.outside import Signal
 from fleetctl.model.services import Behavior, LocalMachine, Placement, Pool, Scaling, Schedule, Service, Slo, Standby
 from fleetctl.spec.documents import (
     DOCUMENTS,
@@ -22,13 +23,14 @@ from fleetctl.spec.documents import (
     StandbyDoc,
 )
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.spec.signal_documents import SignalDoc
 from fleetctl.spec.suggestions import did_you_mean
 from fleetctl.spec.units import duration_text, share_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS = (*DOCUMENTS, "preset")
 
-_SHARES = frozenset({"target", "tolerance"})
+_SHARES = frozenset({"target", "tolerance", "utilization"})
 _DEFAULTS: dict[type[Document], tuple[type, dict[str, str]]] = {
     ServiceDoc: (Service, {}),
     SloDoc: (Slo, {}),
@@ -41,6 +43,7 @@ _DEFAULTS: dict[type[Document], tuple[type, dict[str, str]]] = {
     PlacementDoc: (Placement, {}),
     PoolDoc: (Pool, {}),
     LocalDoc: (LocalMachine, {}),
+    SignalDoc: (Signal, {"name": "", "policy": ""}),
     FleetDoc: (FleetConfig, {}),
     GatewayDoc: (FleetConfig, {"listen": "gateway_listen"}),
 }

@@ -37,6 +37,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # What was experienced where machines come from.
         "CREATE TABLE places (name TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+        # What `gc` found, so that it knows for how long.
+        "CREATE TABLE orphans (name TEXT PRIMARY KEY, doc TEXT NOT NULL)",
     ),
 )
 """Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""

@@ -10,6 +10,7 @@ from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.orphans import Orphan
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.services import Pool, Service
@@ -212,6 +213,21 @@ class SqlStore:
             if transaction.run("DELETE FROM services WHERE name = ? AND up = 0", (service,)):
                 transaction.run("DELETE FROM memories WHERE service = ?", (service,))
                 transaction.run("DELETE FROM decisions WHERE service = ?", (service,))
+
+    # gc's side
+
+    def orphans(self) -> Mapping[str, Orphan]:
+        """What was found to be nobody's when `gc` last looked, by key."""
+        with self._database.read() as transaction:
+            rows = transaction.rows("SELECT name, doc FROM orphans ORDER BY name")
+        return _documents(rows, str, Orphan)
+
+    def put_orphans(self, orphans: Iterable[Orphan]) -> None:
+        """What is found to be nobody's now, in place of what was."""
+        rows = [(orphan.key, encode(orphan)) for orphan in orphans]
+        with self._write() as transaction:
+            transaction.run("DELETE FROM orphans")
+            transaction.many("INSERT INTO orphans (name, doc) VALUES (?, ?)", rows)
 
     # everyone's side
 

@@ -7,7 +7,7 @@ from fleet_world import a_service, scaled
 
 from fleetctl.decide.scaling import decide, notes_of
 from fleetctl.model.decisions import Decision, Inputs, Memory
-from fleetctl.model.services import Behavior, RatePolicy, Schedule, Service
+from fleetctl.model.services import Behavior, ColdStart, RatePolicy, Schedule, Service
 from fleetctl.model.signals import Load, Unknown
 from fleetctl.model.snapshots import Intent, Override
 
@@ -42,6 +42,7 @@ class Story:
             current=self.current,
             ready=ready,
             coming=self.current - ready,
+            failures=self.memory.failures,
             price_per_replica=1.5,
         )
         decision, self.memory = decide(self.intent, inputs, self.memory)
@@ -293,7 +294,8 @@ NIGHT = Schedule(cron="0 22 * * *", tz="UTC", duration_s=8 * 3600.0, max=2)
 def test_schedules_hold_in_their_own_time_zone(at: str, requests: int, desired: int, why: str) -> None:
     from datetime import datetime
 
-    story = Story(replace(service(), schedule=(OFFICE, NIGHT)), at=datetime.fromisoformat(at).timestamp())
+    quick = replace(service(), schedule=(OFFICE, NIGHT), cold_start=ColdStart(cold_s=30.0))
+    story = Story(quick, at=datetime.fromisoformat(at).timestamp())
 
     decision = story.decide(load(requests))
 

@@ -1,5 +1,6 @@
 """`fleetctl simulate`: recorded traffic played against policies and peers, side by side."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def simulate(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_policies_and_peers_stand_side_by_side_and_the_same_seed_gives_the_same_bytes(files: tuple[Path, Path]) -> None:
     recorded, spec = files
-    words = (recorded, "-s", spec, "--policy", "auto", "--policy", "learned", "--against", "hpa:0.5", "-o", "json")
+    words = (recorded, "-s", spec, "--policy", "auto", "--policy", "knative", "--against", "hpa:0.5", "-o", "json")
 
     first = simulate(*words)
     second = simulate(*words)
@@ -51,7 +52,7 @@ def test_policies_and_peers_stand_side_by_side_and_the_same_seed_gives_the_same_
     assert first.returncode == 0, first.stderr
     assert first.stdout == second.stdout
     items = {one["policy"]: one for one in json.loads(first.stdout)["items"]}
-    assert list(items) == ["auto", "learned", "hpa:0.5 (peer)"]
+    assert list(items) == ["auto", "knative", "hpa:0.5 (peer)"]
     for one in items.values():
         assert 0.0 <= one["share_within"] <= 1.0
         assert one["cost"] == pytest.approx(one["gpu_hours"] * 2.0)
@@ -72,6 +73,127 @@ def test_a_larger_fleet_keeps_more_and_costs_more(files: tuple[Path, Path], tmp_
     assert large_one["share_within"] >= small_one["share_within"]
 
 
+def test_a_sweep_tries_every_combination_and_marks_what_none_beats(files: tuple[Path, Path]) -> None:
+    recorded, spec = files
+    words = (recorded, "-s", spec, "--no-best", "--policy", "target_concurrency", "--sweep", "scaling.target=0.3,0.9")
+    words = (*words, "--sweep", "scaling.scale_down_delay=1m,10m")
+
+    first = simulate(*words, "-o", "json")
+    second = simulate(*words, "-o", "json")
+    drawn = simulate(*words)
+
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout, "however many processes played"
+    items = json.loads(first.stdout)["items"]
+    assert sorted(tuple(one["knobs"].values()) for one in items) == [
+        (target, delay) for target in ("0.3", "0.9") for delay in ("10m", "1m")
+    ]
+    assert [one["gpu_hours"] for one in items] == sorted(one["gpu_hours"] for one in items)
+    assert len({one["gpu_hours"] for one in items}) > 1, "the knobs do something"
+    for one in items:
+        beaten = any(
+            other["gpu_hours"] < one["gpu_hours"] and other["share_within"] >= one["share_within"] for other in items
+        )
+        assert one["front"] != beaten
+    assert drawn.stdout.count("scaling.target=") == 4
+    assert "Share within the promise" in drawn.stdout
+
+
+def test_a_sweep_does_what_a_file_with_those_values_does(files: tuple[Path, Path], tmp_path: Path) -> None:
+    recorded, _ = files
+    written = tmp_path / "written.yaml"
+    text = "{min: 2, max: 12, policy: target_concurrency, target: 0.4}"
+    written.write_text(SPEC.replace("{min: 1, max: 12}", text))
+    base = tmp_path / "base.yaml"
+    base.write_text(SPEC.replace("{min: 1, max: 12}", "{min: 1, max: 3, policy: target_concurrency}"))
+    knobs = ("--sweep", "scaling.target=0.4", "--sweep", "scaling.min=2", "--sweep", "scaling.max=12")
+
+    swept, plain = (
+        json.loads(simulate(recorded, "-s", *words, "--no-best", "-o", "json").stdout)["items"][0]
+        for words in ((base, *knobs), (written,))
+    )
+
+    assert swept["knobs"] == {"scaling.target": "0.4", "scaling.min": "2", "scaling.max": "12"}
+    assert {**swept, "knobs": {}, "front": None} == plain
+
+
+def test_a_preset_file_is_a_policy(files: tuple[Path, Path], tmp_path: Path) -> None:
+    recorded, spec = files
+    night = tmp_path / "night.yaml"
+    night.write_text("policy: fixed\nwhy: always five\nreplicas: 5\n")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("policy: target_concurrency\nwhy: for nights\nwindw: 40s\n")
+
+    played = simulate(recorded, "-s", spec, "--no-best", "--policy", night, "-o", "json")
+    refused = simulate(recorded, "-s", spec, "--no-best", "--policy", wrong)
+
+    item = json.loads(played.stdout)["items"][0]
+    assert (item["policy"], item["peak"]) == (str(night), 5)
+    assert refused.returncode == 2
+    assert f"{wrong}:3: " in refused.stderr
+    assert "did you mean 'window'" in refused.stderr
+
+
+FLEET = """\
+kind: pool
+name: gpus
+gpu: L40S:2
+max: 3
+standby: {steps: 1}
+---
+""" + "---\n".join(
+    f"""\
+kind: service
+name: {name}
+engine: rehearsal
+model: m
+gpu: L40S:{gpus}
+concurrency: 16
+slo: {{ttft: 5s, percentile: 99}}
+scaling: {{min: 1, max: 12}}
+pool: gpus
+"""
+    for name, gpus in (("chat", 1), ("code", 2))
+)
+
+
+def test_services_that_share_a_pool_are_reported_each_and_in_total(files: tuple[Path, Path], tmp_path: Path) -> None:
+    recorded, _ = files
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(FLEET)
+    words = ("-s", fleet, "--no-best", "--cold", "60s", "--against", "hpa:0.5", "-o", "json")
+
+    first = simulate(f"chat={recorded}", f"code={recorded}", *words)
+    second = simulate(f"chat={recorded}", f"code={recorded}", *words)
+
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    items = json.loads(first.stdout)["items"]
+    assert [(one["policy"], one["service"]) for one in items] == [
+        (policy, service) for policy in ("auto", "hpa:0.5 (peer)") for service in ("chat", "code", "total")
+    ]
+    chat, code, total = items[:3]
+    assert chat["peak"] + 2 * code["peak"] <= 6 + 2, "six GPUs in all; the two may peak at different times"
+    assert total["gpu_hours"] > chat["gpu_hours"] + code["gpu_hours"], "the standby of the pool is in the total"
+    assert total["share_within"] == pytest.approx((chat["share_within"] + code["share_within"]) / 2)
+    assert total["kept"] == (chat["kept"] and code["kept"])
+    peers = items[3:]
+    assert peers[2]["gpu_hours"] == pytest.approx(peers[0]["gpu_hours"] + peers[1]["gpu_hours"]), "peers keep none"
+
+
+def test_services_without_a_pool_do_not_meet(files: tuple[Path, Path], tmp_path: Path) -> None:
+    recorded, spec = files
+    both = tmp_path / "both.yaml"
+    both.write_text(SPEC + "---\n" + SPEC.replace("name: chat", "name: code"))
+
+    together = simulate(f"chat={recorded}", f"code={recorded}", "-s", both, "--no-best", "-o", "json")
+    alone = simulate(recorded, "-s", spec, "--no-best", "-o", "json")
+
+    items = json.loads(together.stdout)["items"]
+    assert items[0] == json.loads(alone.stdout)["items"][0]
+    assert {**items[1], "service": "chat"} == items[0]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -80,6 +202,12 @@ def test_a_larger_fleet_keeps_more_and_costs_more(files: tuple[Path, Path], tmp_
         (("--policy", "knativ"), "knativ"),
         (("--cold", "long"), "is not a duration"),
         (("--from", "2d"), "ends after"),
+        (("--against", "hpa:0"), "is no share"),
+        (("--policy", "nowhere.yaml"), "no preset file nowhere.yaml"),
+        (("--sweep", "scaling.target"), "sweeps nothing"),
+        (("--sweep", "scaling.target=0.5,7"), "scaling.target=7: scaling.target: "),
+        (("--sweep", "scaling.targt=0.5"), "did you mean 'target'"),
+        (("--sweep", "gpu=L40S:4"), "unknown field"),
     ],
 )
 def test_wrong_words_get_one_clear_sentence(files: tuple[Path, Path], words: tuple[str, ...], said: str) -> None:
@@ -91,3 +219,67 @@ def test_wrong_words_get_one_clear_sentence(files: tuple[Path, Path], words: tup
     assert said in ran.stderr
     assert "hint:" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the column 'arrival_s' is missing"),
+        (b"arrival_s,input_tokens\n0,1\n", "the column 'output_tokens' is missing"),
+        (b"arrival_s,input_tokens,output_tokens\n", "has no requests"),
+        (b"arrival_s,input_tokens,output_tokens\n2,1,1\n1,1,1\n", ":3: arrival_s is 1, before the row above it"),
+        (b"arrival_s,input_tokens,output_tokens\nnan,1,1\n", ":2: arrival_s is NaN"),
+        (b"arrival_s,input_tokens,output_tokens\n0,nan,1\n", ":2: input_tokens is 'nan'"),
+        (b"arrival_s,input_tokens,output_tokens\n0,1,-4\n", ":2: output_tokens is -4, below zero"),
+        (gzip.compress(b"arrival_s,input_tokens,output_tokens\n" + b"0,1,1\n" * 99)[:-9], "is cut off or damaged"),
+    ],
+)
+def test_a_trace_that_is_none_gets_one_clear_sentence(
+    files: tuple[Path, Path], tmp_path: Path, content: bytes, said: str
+) -> None:
+    _, spec = files
+    broken = tmp_path / "broken.csv"
+    broken.write_bytes(content)
+
+    ran = simulate(broken, "-s", spec)
+
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert f"{broken}:" in ran.stderr
+    assert "hint:" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{trace}"], "it is not said whose traffic this is"),
+        (["chat={trace}", "{trace}"], "it is not said whose traffic this is"),
+        (["chat={trace}", "chat={trace}"], "chat is given two traces"),
+        (["caht={trace}"], "declares no service 'caht'; did you mean 'chat'?"),
+        (["chat=nowhere.csv"], "nowhere.csv cannot be read"),
+    ],
+)
+def test_traces_must_be_said_to_be_somebodys(
+    files: tuple[Path, Path], tmp_path: Path, words: list[str], said: str
+) -> None:
+    recorded, _ = files
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(FLEET)
+
+    ran = simulate(*(word.format(trace=recorded) for word in words), "-s", fleet, "--no-best")
+
+    assert ran.returncode in (2, 4)
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_trace_of_one_request_is_played(files: tuple[Path, Path], tmp_path: Path) -> None:
+    _, spec = files
+    single = tmp_path / "single.csv"
+    single.write_text("arrival_s,input_tokens,output_tokens\n0,10,10\n")
+
+    ran = simulate(single, "-s", spec, "-o", "json")
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["items"][0]["share_within"] == 1.0

@@ -33,9 +33,15 @@ def test_all_that_come_with_fleetctl_are_right_and_say_why() -> None:
         "auto",
         "conservative",
         "fixed",
+        "gpu_utilization",
         "hpa",
         "knative",
+        "latency_slo",
+        "queue_depth",
+        "requests_per_second",
+        "schedule",
         "target_concurrency",
+        "tokens_per_second",
     ]
     assert all(one.why and "\n" not in one.why for one in found)
     assert all(one.scaling.preset == one.name for one in found)

@@ -6,11 +6,15 @@ steps its last wish holds. Without any count of arrivals it cannot know the work
 
 from dataclasses import replace
 
-from fleetctl.decide.auto.brain import Observation, Parameters, step
+from fleetctl.decide.auto.brain import FOLLOW_LEADS, Observation, Parameters, step
 from fleetctl.decide.cold_start import cold_s, standby_s
+from fleetctl.decide.lead_times import expected, standby_for
+from fleetctl.decide.lulls import idle, idle_s
 from fleetctl.decide.policies import View, Wish, target_concurrency
+from fleetctl.decide.stock import SLOT_SHARE
+from fleetctl.model.decisions import Memory
 from fleetctl.model.learning import Gathered, Learning
-from fleetctl.model.services import Service, Slo, Standby, Tier
+from fleetctl.model.services import Service, Slo, Standby
 
 PARAMETERS = ("panic_window", "panic_threshold")
 
@@ -25,16 +29,13 @@ PATIENCE_STEPS = 12
 NOMINAL_INPUT_TOKENS = 512.0
 NOMINAL_OUTPUT_TOKENS = 128.0
 """Of a request, where no engine counts tokens: only their product with the learned pace matters."""
-STANDBY_SHARE = {Tier.HOT: 1.0, Tier.ASLEEP: 1.0, Tier.WARM: 1.0, Tier.STOPPED: 0.05}
-"""Price of a Slot on standby, in Replicas: all but the stopped tier hold the machine; that one pays for its disk."""
 _PROMISE = Slo(ttft_s=5.0)
 """Where the file promises nothing: what people call prompt."""
 
 
-def parameters(service: Service) -> Parameters:
-    """What the service's file tells the policy."""
+def parameters(service: Service, standby: Standby) -> Parameters:
+    """What the service's file tells the policy; `standby` is its own, or its Pool's."""
     slo = service.slo or _PROMISE
-    standby = service.standby or Standby()
     scaling = service.scaling
     return Parameters(
         batch=service.concurrency,
@@ -45,7 +46,7 @@ def parameters(service: Service) -> Parameters:
         cold_s=cold_s(service),
         standby_s=standby_s(service, standby.tier),
         standby_limit=scaling.max if standby.auto else 0,
-        standby_share=STANDBY_SHARE[standby.tier],
+        standby_share=SLOT_SHARE[standby.tier],
     )
 
 
@@ -60,15 +61,23 @@ def wish(view: View) -> Wish:
     due = span_s is None or span_s < 0 or span_s >= STEP_S or (worse and span_s >= URGENT_S)
     if due:
         learning = _stepped(learning, view)
+    memory = replace(memory, learning=learning)
+    memory = replace(memory, standby=_standby(view, memory, learning))
+    if idle(view.service, view.inputs, view.load, memory):
+        kept = f"{idle_s(view.service, memory):.4g}"
+        return Wish(replicas=0, reason=f"no request for {kept} s", memory=memory, binding="idle")
     if not learning.arrivals_known and learning.steps >= PATIENCE_STEPS:
-        by_load = target_concurrency.wish(replace(view, memory=replace(memory, learning=learning)))
+        by_load = target_concurrency.wish(replace(view, memory=memory))
         return replace(by_load, reason=f"arrivals are not counted, so by concurrency: {by_load.reason}")
-    return Wish(
-        replicas=learning.replicas,
-        reason=learning.reason,
-        memory=replace(memory, learning=learning, standby=learning.standby),
-        binding=learning.binding,
-    )
+    return Wish(replicas=learning.replicas, reason=learning.reason, memory=memory, binding=learning.binding)
+
+
+def _standby(view: View, memory: Memory, learning: Learning) -> int | None:
+    """Slots on standby; None until rules with some were tried against those without."""
+    learned = learning.learned
+    cold_lead_s = expected(view.service, view.inputs, memory).cold_s
+    tried = learned.rule is not None and learned.tested_at - learned.began >= FOLLOW_LEADS * cold_lead_s
+    return learning.standby if tried else None
 
 
 def _gathered(learning: Learning, view: View) -> Learning:
@@ -103,7 +112,7 @@ def _stepped(learning: Learning, view: View) -> Learning:
     if learned.at is not None and view.now - learned.at > seen.span_s + GAP_S:
         # Some of the time the load was unknown: that stretch is no quiet one.
         blind = Observation(ready=inputs.ready, starting_ages_s=inputs.ages_s, standby=inputs.standby)
-        _, learned = step(parameters(view.service), learned, blind, view.now - seen.span_s)
+        _, learned = step(_parameters(view), learned, blind, view.now - seen.span_s)
     nominal = not learning.tokens_known
     arrivals, completed = seen.arrivals, seen.completed
     observation = Observation(
@@ -117,7 +126,7 @@ def _stepped(learning: Learning, view: View) -> Learning:
         output_tokens=_nominal(completed, NOMINAL_OUTPUT_TOKENS) if nominal else seen.output_tokens,
         completed=completed,
     )
-    wanted, learned = step(parameters(view.service), learned, observation, view.now)
+    wanted, learned = step(_parameters(view), learned, observation, view.now)
     return replace(
         learning,
         learned=learned,
@@ -129,6 +138,10 @@ def _stepped(learning: Learning, view: View) -> Learning:
         queued=view.load.queued,
         steps=min(PATIENCE_STEPS, learning.steps + 1),
     )
+
+
+def _parameters(view: View) -> Parameters:
+    return parameters(view.service, standby_for(view.service, view.inputs))
 
 
 def _nominal(requests: float | None, tokens: float) -> float | None:

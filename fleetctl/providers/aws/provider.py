@@ -142,13 +142,15 @@ class AwsProvider:
             await self._sdk.change(region, "stop_instances", InstanceIds=[machine["InstanceId"]])
 
     async def terminate(self, instance: InstanceId) -> None:
-        for region, machine in await self._everywhere(instance):
-            if state(machine) not in _OVER:
-                await self._terminate(region, machine["InstanceId"])
-        if instance in self._made:
-            # Made a moment ago, it may be terminated before any listing shows it.
-            await self._terminate(*self._made[instance])
-            del self._made[instance]
+        there = {
+            (region, machine["InstanceId"]): state(machine) for region, machine in await self._everywhere(instance)
+        }
+        made = self._made.get(instance)
+        if made is not None and made not in there:
+            there[made] = Sighting.BOOTING  # made a moment ago, it can be terminated before any listing shows it
+        for (region, machine), sighting in there.items():
+            if sighting not in _OVER:
+                await self._terminate(region, machine)
 
     async def _terminate(self, region: str, machine: str) -> None:
         try:

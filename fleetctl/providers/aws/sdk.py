@@ -1,5 +1,6 @@
 """boto3 behind two words: `read` and `change`. Each is one request in a thread, and its failure one of our errors."""
 
+import functools
 import importlib
 import threading
 from collections.abc import Callable, Mapping
@@ -24,6 +25,10 @@ _CONNECTIONS = 32
 """Kept open for one region: as many as requests may run at once."""
 
 
+_MAKING = threading.Lock()
+"""Held while a client is made: they are the process's own, as its credentials are."""
+
+
 class Sdk:
     """One account's requests, in any region."""
 
@@ -32,9 +37,6 @@ class Sdk:
         self._limits = limits
         self._boundary = boundary
         self._calls = Calls(AWS)
-        self._making = threading.Lock()
-        self._clients: dict[tuple[str, str, bool], Any] = {}
-        self._session: Any = None
 
     async def read(self, region: str, action: str, **parameters: object) -> Answer:
         """EC2's answer to a request that changes nothing; the SDK tries it again where that may help."""
@@ -94,28 +96,33 @@ class Sdk:
         return answer
 
     def _client(self, region: str, service: str, changing: bool) -> Any:
-        key = (region, service, changing)
-        with self._making:  # making one is not safe in two threads at once; using one is
-            if key not in self._clients:
-                self._clients[key] = self._make_client(*key)
-            return self._clients[key]
+        limits = self._limits
+        attempts = 1 if changing else limits.attempts
+        with _MAKING:  # making one is not safe in two threads at once; using one is
+            return _client(self._settings.endpoint, region, service, limits.connect_s, limits.read_s, attempts)
 
-    def _make_client(self, region: str, service: str, changing: bool) -> Any:
-        if self._session is None:
-            self._session = _module("boto3").session.Session()
-        config = _module("botocore.config").Config(
-            connect_timeout=self._limits.connect_s,
-            read_timeout=self._limits.read_s,
-            retries={"mode": "standard", "total_max_attempts": 1 if changing else self._limits.attempts},
-            max_pool_connections=_CONNECTIONS,
-        )
-        options: dict[str, object] = {"region_name": region, "config": config}
-        if self._settings.endpoint:
-            options["endpoint_url"] = self._settings.endpoint
-            if on_loopback(self._settings.endpoint):
-                # Not AWS: it is shown no real key.
-                options |= {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
-        return self._session.client(service, **options)
+
+@functools.cache
+def _session() -> Any:
+    """The process's one session: it holds the credentials, and a model of EC2 that takes a second to read."""
+    return _module("boto3").session.Session()
+
+
+@functools.cache
+def _client(endpoint: str, region: str, service: str, connect_s: float, read_s: float, attempts: int) -> Any:
+    config = _module("botocore.config").Config(
+        connect_timeout=connect_s,
+        read_timeout=read_s,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=_CONNECTIONS,
+    )
+    options: dict[str, object] = {"region_name": region, "config": config}
+    if endpoint:
+        options["endpoint_url"] = endpoint
+        if on_loopback(endpoint):
+            # Not AWS: it is shown no real key.
+            options |= {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    return _session().client(service, **options)
 
 
 def _module(name: str) -> Any:

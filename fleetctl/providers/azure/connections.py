@@ -1,7 +1,8 @@
 """The SDK's asynchronous clients: made at the first call, each request with a time limit and without retries.
 
-Nothing is retried, neither by the SDK (`retry_total=0`) nor by what carries its requests: a launch that it repeats by itself is one that nobody counts, and reads are
-repeated by the next tick. Only asking how an operation goes is repeated, since the operation goes on regardless.
+Nothing is retried, neither by the SDK (`retry_total=0`) nor by what carries its requests: a launch that they repeat by
+themselves is one that nobody counts, and reads are repeated by the next tick. Only asking how an operation goes is
+repeated, since the operation goes on regardless.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ class Limits:
     """For the operation behind an accepted change. Capacity is refused within two minutes as a rule; what is under
     way after three is left to the listings, well before the controller's own limit of five minutes for an action."""
     pause_s: float = 5.0
-    """Azure's own suggestion is larger; a verdict is worth some more of the 12,000 reads an hour that it grants."""
+    """Where Azure suggests no other; a read each five seconds is nothing beside the 12,000 an hour that it grants."""
 
 
 _POLLS_RETRIED = 3

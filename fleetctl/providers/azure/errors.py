@@ -24,9 +24,8 @@ _CLASSES: Mapping[type[ProviderError], tuple[str, ...]] = {
         "OverconstrainedAllocationRequest",
         "OverconstrainedZonalAllocationRequest",
         "SkuNotAvailable",
-        "CapacityReservationCapacityNotAvailable",
     ),
-    QuotaExceeded: ("QuotaExceeded", "PublicIPCountLimitReached", "NetworkInterfaceCountLimitReached"),
+    QuotaExceeded: ("QuotaExceeded", "PublicIPCountLimitReached"),
     AuthFailure: (
         "AuthorizationFailed",
         "LinkedAuthorizationFailed",
@@ -56,7 +55,6 @@ _CLASSES: Mapping[type[ProviderError], tuple[str, ...]] = {
         "PublicIPAddressCannotBeDeleted",
         "InUseSubnetCannotBeDeleted",
         "InUseNetworkSecurityGroupCannotBeDeleted",
-        "DiskInUse",
     ),
 }
 

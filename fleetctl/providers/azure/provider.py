@@ -28,6 +28,9 @@ from fleetctl.providers.azure.settings import group_name, machine_name, read
 _ENDED_MAX = 10_000
 """Ids remembered as terminated by this process: some 1 MB, and more than a day of launches at Azure's own limits."""
 
+_NETWORK_GONE = ("InvalidResourceReference", "ResourceGroupNotFound", "NotFound")
+"""What a launch is refused with when the group or the network was removed, by a teardown elsewhere for instance."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -107,8 +110,13 @@ class AzureProvider:
             except ProviderError as error:
                 if error.provider_code in ("PreconditionFailed", "ConditionNotMet"):
                     return  # made by somebody else since we looked
-                if error.provider_code in ("InvalidResourceReference", "ResourceGroupNotFound", "NotFound"):
-                    self._networks.forget(region)  # removed since we looked
+                if error.provider_code in _NETWORK_GONE:
+                    self._networks.forget(region)
+                    raise ProviderError(
+                        f"{error.message}; it was removed since it was looked at",
+                        hint="it is made anew at the next attempt",
+                        provider_code=error.provider_code,
+                    ) from error
                 await self._clear(spec.id, region, error)
                 raise
 

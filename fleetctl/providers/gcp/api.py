@@ -230,10 +230,10 @@ class Api:
         """Each page of a listing; one that cannot be had is an error, never the end."""
         token = ""
         for _ in range(_PAGES_MAX):
-            request.page_token = token
+            if token:
+                request.page_token = token
             # The SDK's own paging would go on by itself; one page at a time has one place for errors and limits.
-            page = self._ask(what, client, method, request)
-            page = next(iter(page.pages))
+            page = next(iter(self._ask(what, client, method, request).pages))
             yield page
             if not page.next_page_token:
                 return

@@ -137,7 +137,7 @@ def translated(error: Exception, what: str, *, changing: bool) -> ProviderError 
     if isinstance(error, TransportError):
         return ProviderError(f"gcp: {what}: no token to be had: {error}", hint=_LATER)  # so nothing was sent
     if isinstance(error, GoogleAuthError):
-        return AuthFailure(f"gcp: {what}: {error}", hint=_LOGIN)
+        return AuthFailure(f"gcp: {what}: {error}", hint=_LOGIN, provider_code=type(error).__name__)
     if isinstance(error, RequestException | ParseError | OSError):
         if changing and not isinstance(error, ConnectTimeout) and not _never_connected(error):
             return OutcomeUnknown(f"gcp: {what}: the answer was lost: {error}", hint=_SETTLE)

@@ -29,7 +29,7 @@ _DENY_PRIORITY = 901
 DEFAULT = "default"
 
 _READY_S = 600.0
-"""Rules that another process, or a person, has removed meanwhile are put back within this; a look costs three requests."""
+"""Rules that somebody has removed meanwhile are put back within this; a look costs three requests."""
 
 
 def allow_rule(settings: Settings, network: str) -> dict[str, object]:

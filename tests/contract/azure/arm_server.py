@@ -208,7 +208,9 @@ class ArmServer:
             if name.lower() not in self.cloud.groups:
                 raise ArmError(404, "ResourceGroupNotFound")
             inside = [one for kind in _KINDS.values() for one in self.cloud.of(kind, name)]
-            return self._paged(request, [{key: one[key] for key in ("id", "name", "type")} for one in inside], self.page)
+            return self._paged(
+                request, [{key: one[key] for key in ("id", "name", "type")} for one in inside], self.page
+            )
         self._allow(_action(request.method, "Microsoft.Resources/subscriptions/resourceGroups", ""))
         match request.method:
             case "GET":
@@ -324,7 +326,11 @@ def _action(method: str, kind: str, verb: str) -> str:
 
 def _operation_action(path: str) -> str:
     provider = re.search(r"/providers/([^/]+)/", path)
-    return f"{provider[1]}/locations/operations/read" if provider else "Microsoft.Resources/subscriptions/operationresults/read"
+    return (
+        f"{provider[1]}/locations/operations/read"
+        if provider
+        else "Microsoft.Resources/subscriptions/operationresults/read"
+    )
 
 
 def _sku(name: str, region: str) -> Body:
@@ -332,11 +338,20 @@ def _sku(name: str, region: str) -> Body:
     restrictions = []
     if region == REGION:
         restrictions.append(
-            {"type": "Zone", "reasonCode": "NotAvailableForSubscription", "restrictionInfo": {"locations": [region], "zones": ["3"]}}
+            {
+                "type": "Zone",
+                "reasonCode": "NotAvailableForSubscription",
+                "restrictionInfo": {"locations": [region], "zones": ["3"]},
+            }
         )
     if region == OTHER_REGION and name.endswith("T4_v3"):
         restrictions.append(
-            {"type": "Location", "reasonCode": "QuotaId", "values": [region], "restrictionInfo": {"locations": [region]}}
+            {
+                "type": "Location",
+                "reasonCode": "QuotaId",
+                "values": [region],
+                "restrictionInfo": {"locations": [region]},
+            }
         )
     return {
         "resourceType": "virtualMachines",

@@ -349,9 +349,7 @@ class Cloud:
     def _referred(self, path: str) -> None:
         network, _, subnet = path.partition("/subnets/")
         held = self.resources.get(network.lower())
-        if held is None or (
-            subnet and all(one["name"] != subnet for one in held["properties"].get("subnets", ()))
-        ):
+        if held is None or (subnet and all(one["name"] != subnet for one in held["properties"].get("subnets", ()))):
             raise ArmError(400, "InvalidResourceReference", f"Resource {path} was not found.")
 
     def _resource(self, path: str, kind: str, body: Body) -> Body:

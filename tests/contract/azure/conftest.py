@@ -12,8 +12,8 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from azure_world import World, world  # noqa: E402
-from cloud_contract import CloudUnderTest  # noqa: E402
+from azure_world import World, world
+from cloud_contract import CloudUnderTest
 
 
 @pytest.fixture(autouse=True)

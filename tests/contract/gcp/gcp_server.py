@@ -51,6 +51,8 @@ class GcpServer:
     """How often each method was called."""
     refused: list[str] = field(default_factory=list)
     """What the documents did not allow: of requests, the provider's fault; of replies, ours."""
+    last: Call | None = None
+    """The newest request."""
     _judge: Judge = field(default_factory=lambda: Judge(*DOCUMENTS))
     _server: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
@@ -122,6 +124,7 @@ class GcpServer:
             return _error(refused.status, refused.reason, str(refused))
         with self.compute.lock:
             self.calls[call.id] += 1
+            self.last = call
             strike = self._strike(call)
         if strike is None:
             return self._done(call)

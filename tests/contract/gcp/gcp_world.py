@@ -63,7 +63,7 @@ def served(compute: Compute | None = None) -> Iterator[tuple[GcpServer, str]]:
         yield server, endpoint
     finally:
         server.stop()
-    assert server.refused == []
+    assert not server.refused, "\n".join(server.refused)
 
 
 def under_test(server: GcpServer, endpoint: str, home: Path) -> CloudUnderTest:

@@ -1,0 +1,66 @@
+"""Schedules that cannot hold: beyond the Service's limits, kept from it by its behavior, or against each other."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import combinations
+from zoneinfo import ZoneInfo
+
+from fleetctl.decide.schedules import Together
+from fleetctl.model.services import Scaling, Schedule, Service
+from fleetctl.spec.problems import Problem
+from fleetctl.spec.trees import line_at
+from fleetctl.spec.validation import Source
+
+
+def schedule_problems(service: Service, source: Source) -> Iterator[Problem]:
+    """What cannot work in a Service's Schedules."""
+    for index, schedule in enumerate(service.schedule):
+        yield from _beyond_limits(service.scaling, schedule, index, source)
+        yield from _kept_from(service.scaling, schedule, index, source)
+    together = Together()
+    exact = [(index, schedule) for index, schedule in enumerate(service.schedule) if schedule.replicas is not None]
+    for (first, one), (second, other) in combinations(exact, 2):
+        at = together.first(one, other) if one.replicas != other.replicas else None
+        if at is not None:
+            when = datetime.fromtimestamp(at, ZoneInfo(other.tz)).strftime("%Y-%m-%d %H:%M")
+            line = line_at(source.node, ("schedule", first, "replicas"))
+            yield source.problem(
+                ("schedule", second, "replicas"),
+                f"exactly {other.replicas} begins together with exactly {one.replicas} of line {line}, such as on {when}",
+                "let the one that is to hold begin a minute later, or write min or max instead",
+            )
+
+
+def _beyond_limits(scaling: Scaling, schedule: Schedule, index: int, source: Source) -> Iterator[Problem]:
+    least, most = scaling.min, scaling.max
+    for field, count in (("min", schedule.min), ("replicas", schedule.replicas)):
+        if count is not None and count > most:
+            yield source.problem(
+                ("schedule", index, field),
+                f"{count} is more than scaling.max, which is {most}",
+                f"write scaling: {{max: {count}}}, or a lower {field}",
+            )
+    for field, count in (("max", schedule.max), ("replicas", schedule.replicas)):
+        if count is not None and count < least:
+            yield source.problem(
+                ("schedule", index, field),
+                f"{count} is less than scaling.min, which is {least}",
+                f"write scaling: {{min: {count}}}, or a higher {field}",
+            )
+
+
+def _kept_from(scaling: Scaling, schedule: Schedule, index: int, source: Source) -> Iterator[Problem]:
+    for field, up, down in (("min", True, False), ("max", False, True), ("replicas", True, True)):
+        count = getattr(schedule, field)
+        if count is None:
+            continue
+        for direction, wanted, behavior in (
+            ("up", up and count > scaling.min, scaling.up),
+            ("down", down and count < scaling.max, scaling.down),
+        ):
+            if wanted and behavior.select == "disabled":
+                yield source.problem(
+                    ("schedule", index, field),
+                    f"{count} may never be reached: scaling.behavior.{direction} is disabled",
+                    f"remove select: disabled from behavior.{direction}, or limit it with policies instead",
+                )

@@ -3,7 +3,7 @@ _fleetctl() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "demo doctor init down scale up catalog describe events explain logs offers plan ps daemon decide run simulate completion schema validate version --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "demo doctor init down gc rebuild scale teardown up catalog describe events explain logs offers plan ps daemon decide run simulate completion schema validate version --help --version" -- "$word"))
     elif [ "$before" = -o ] || [ "$before" = --output ]; then
         COMPREPLY=($(compgen -W "table json yaml name" -- "$word"))
     elif [ "${COMP_WORDS[1]}" = catalog ] && [ "$COMP_CWORD" -eq 2 ]; then

@@ -8,9 +8,10 @@ from fleetctl.model.decisions import Decision, Event, Plan
 from fleetctl.model.instances import LaunchSpec, Leftover, Listing, Offer
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired, NodeStatus
+from fleetctl.model.outside import Signal
 from fleetctl.model.routes import Routes
 from fleetctl.model.services import Pool, Service
-from fleetctl.model.signals import QueueStats, Reading, Target, Unknown
+from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Target, Unknown
 from fleetctl.model.snapshots import Intent, Lease, Override, State
 
 
@@ -80,6 +81,15 @@ class SignalSource(Protocol):
     """Reads the load of many Replicas at once; one that cannot be read is Unknown, never zero."""
 
     async def read(self, targets: Sequence[Target]) -> Mapping[ReplicaId, Reading | Unknown]: ...
+
+    async def close(self) -> None: ...
+
+
+class OutsideSource(Protocol):
+    """Reads signals from outside the fleet, one at a time, many side by side."""
+
+    async def read(self, signal: Signal) -> OutsideReading:
+        """Its value, or why it is unknown; within the signal's own time limit, and without raising."""
 
     async def close(self) -> None: ...
 

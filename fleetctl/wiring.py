@@ -114,6 +114,7 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
     """The ports of a fleet, closed at the end."""
     from fleetctl.gateway.supervised import SupervisedGateway
     from fleetctl.node.local import UnixNodeLink
+    from fleetctl.scrape.outside import OutsideSources
     from fleetctl.scrape.source import HttpSignals
 
     clock = SystemClock()
@@ -122,6 +123,7 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
         providers=providers(home, config),
         nodes=UnixNodeLink(),
         signals=HttpSignals(clock),
+        outside=OutsideSources(clock),
         gateway=SupervisedGateway(
             listen=config.gateway_listen, socket=home.gateway_socket, log=home.logs / "gateway.log"
         )
@@ -137,6 +139,8 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
             await provider.close()
         await ports.nodes.close()
         await ports.signals.close()
+        if ports.outside is not None:
+            await ports.outside.close()
         if ports.gateway is not None:
             await ports.gateway.close()
 
@@ -150,7 +154,7 @@ def controller(
     boundary: Callable[[str], None] = no_boundary,
 ) -> Controller:
     """A controller of the fleet; it does not hold the Lease yet. With `home` it minds limits that change there."""
-    limit = _SavedLimit(home, config.max_cost_per_hour) if home is not None else lambda: config.max_cost_per_hour
+    limit = saved_limit(home, config.max_cost_per_hour) if home is not None else lambda: config.max_cost_per_hour
     return Controller(
         store,
         ports,
@@ -162,29 +166,30 @@ def controller(
     )
 
 
-class _SavedLimit:
-    """What the fleet may cost, as `up` last saved it: a daemon that runs must mind a limit that is set meanwhile."""
+def saved_limit(home: Home, limit: float | None) -> Callable[[], float | None]:
+    """What the fleet may cost, as `up` last saved it: a daemon that runs must mind a limit that is set meanwhile.
 
-    def __init__(self, home: Home, limit: float | None) -> None:
-        self._home = home
-        self._limit = limit
-        self._saved_ns = 0
-        self._saved_ns = self._changed_ns()
+    Settings that are gone or cannot be read lift no limit: the one before holds.
+    """
+    saved_ns = _changed_ns(home)
 
-    def __call__(self) -> float | None:
-        changed_ns = self._changed_ns()
-        if changed_ns != self._saved_ns:
-            # Unreadable settings must not lift a limit: the one before holds until they can be read again.
+    def current() -> float | None:
+        nonlocal limit, saved_ns
+        changed_ns = _changed_ns(home)
+        if changed_ns is not None and changed_ns != saved_ns:
             with suppress(StoreFailure):
-                self._limit = load_config(self._home).max_cost_per_hour
-                self._saved_ns = changed_ns
-        return self._limit
+                limit = load_config(home).max_cost_per_hour
+                saved_ns = changed_ns
+        return limit
 
-    def _changed_ns(self) -> int:
-        try:
-            return self._home.config.stat().st_mtime_ns
-        except OSError:
-            return self._saved_ns  # gone or out of reach: the limit holds
+    return current
+
+
+def _changed_ns(home: Home) -> int | None:
+    try:
+        return home.config.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def this_holder() -> str:

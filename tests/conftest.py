@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-for folder in ("unit", "contract/clouds"):
+for folder in ("unit", "contract/clouds", "contract/aws", "contract/gcp", "contract/azure"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 pytest.register_assert_rewrite("cloud_contract")
@@ -20,5 +20,5 @@ settings.load_profile("ci" if os.environ.get("CI") else "by-hand")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--seeds", type=int, default=0, help="seeded sequences of bad luck for each provider; 0: as many as each test says"
+        "--seeds", type=int, default=0, help="sequences of bad luck for each provider; 0: as many as each test says"
     )

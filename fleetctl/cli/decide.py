@@ -30,7 +30,10 @@ def decide(
 
     In: {"t": 120.0, "services": [{"name": "chat", "ready": 3, "starting": [{"age_s": 40.0}], "draining": 0,
     "standby": 2, "signals": {"concurrency": 41.0, "queue": 9.0, "arrivals": 12, …}}]}. Concurrency (queued + running)
-    and queue are means since the line before; the others are counts since then; null or absent means unknown. Out:
+    and queue are means since the line before; the others are counts since then; null or absent means unknown. Policies
+    and signals beside these read more of "signals": "ttft_s" or "end_to_end_s" (the percentile that latency_slo keeps,
+    in seconds), "oldest_wait_s", "gpu_utilization" (0 to 1), "fullest" (most requests that one engine ran while others
+    waited in it), and "outside": {"orders": 120}, a number for each name that the file's `signals` have. Out:
     {"t": 120.0, "decisions": [{"name": "chat", "desired": 5, "standby": 2, "reason": "…", "binding": "…"}]}. A line
     that cannot be used is answered with {"error": …}, changes nothing, and makes the exit code 2.
     """
@@ -82,7 +85,7 @@ def _parse(text: bytes, number: int, services: tuple[Service, ...]) -> Line:
 
     try:
         raw = msgspec.json.decode(text)
-        _known_fields(raw, number)
+        _known_fields(raw, number, services)
         line = msgspec.convert(raw, Line)
     except msgspec.MsgspecError as error:
         raise UsageError(f"line {number}: {error}", hint="the format is in: fleetctl decide --help") from None
@@ -100,7 +103,24 @@ def _parse(text: bytes, number: int, services: tuple[Service, ...]) -> Line:
     return line
 
 
-def _known_fields(raw: object, number: int) -> None:
+def _known_signals(signals: object, name: object, number: int, services: tuple[Service, ...]) -> None:
+    """Names of signals from outside are the file's."""
+    outside = signals.get("outside") if isinstance(signals, dict) else None
+    declared = next((one.signals for one in services if one.name == name), ())
+    names = [signal.name for signal in declared if signal.policy is None]
+    strange = [key for key in outside if key not in names] if isinstance(outside, dict) else []
+    if strange:
+        import difflib
+
+        near = difflib.get_close_matches(str(strange[0]), names, n=1)
+        known = f"declared: {', '.join(names)}" if names else "the file has no such signals"
+        raise UsageError(
+            f"line {number}: outside: {strange[0]}: unknown signal",
+            hint=f"did you mean {near[0]}?" if near else known,
+        )
+
+
+def _known_fields(raw: object, number: int, declared: tuple[Service, ...]) -> None:
     """Names of fields are checked: a signal that is misspelt must not pass for one that is unknown."""
 
     def check(value: object, kind: type, where: str) -> None:
@@ -119,7 +139,9 @@ def _known_fields(raw: object, number: int) -> None:
     for seen in services if isinstance(services, list) else ():
         check(seen, ServiceLine, "services: ")
         if isinstance(seen, dict):
-            check(seen.get("signals"), Signals, "signals: ")
+            signals = seen.get("signals")
+            check(signals, Signals, "signals: ")
+            _known_signals(signals, seen.get("name"), number, declared)
             starting = seen.get("starting")
             for one in starting if isinstance(starting, list) else ():
                 check(one, Starting, "starting: ")

@@ -80,6 +80,7 @@ def explained(decision: Decision, now: float, *, without: Sequence[Counterfactua
         f"  measured  {_load(decision)}; {decision.ready} of {several(decision.current, 'replica')} ready",
         f"  target    {decision.target:g} requests a replica",
         f"  price     {dollars(decision.price_per_hour)}/h at {decision.desired}",
+        *([f"  trouble   {decision.trouble}"] if decision.trouble else []),
         "",
     ]
     width = max((len(note.stage) for note in decision.stages), default=0)

@@ -18,7 +18,7 @@ from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Service
 from fleetctl.spec.fleet import Fleet
-from fleetctl.wiring import configured, lease_is_live, provider_names, save_config
+from fleetctl.wiring import configured, lease_is_live, load_config, provider_names, save_config
 
 app = typer.Typer(add_completion=False)
 
@@ -62,6 +62,8 @@ def up(
     with session(config=fleet.config, create=True) as now:
         _keeps_providers(fleet, now.view())
         _agree(fleet, wanted, now, yes=yes, again=again)
+        if load_config(now.home).providers != fleet.config.providers and lease_is_live(now.store, time.time()):
+            say("warning: the running controller does not know the changed providers: restart it (fleetctl daemon stop)")
         save_config(now.home, fleet.config)
         at = time.time()
         for pool in fleet.pools:

@@ -168,7 +168,8 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         reason=decision.reason if decision else "no decision yet",
         trouble=_trouble(state, ready, decision, silent)
         or _over_budget(view, service.name, replicas)
-        or _no_room(view, pool, replicas),
+        or _no_room(view, pool, replicas)
+        or (decision.trouble if decision is not None and intent.up else ""),
         decided_at=decision.at if decision else None,
         age_s=view.at - intent.changed_at,
     )

@@ -142,6 +142,7 @@ class Controller:
             nodes=observed.nodes,
             readings=observed.readings,
             queues=observed.queues,
+            outside=observed.outside,
             # What ended while the world was looked at counts as in flight: the look may be older than the end.
             in_flight=in_flight | self._actor.in_flight,
             outcomes=self._actor.take_outcomes(),

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleetctl.controller.latest import Latest
+from fleetctl.controller.outside import OutsideWatch
 from fleetctl.decide.draft import own_pool
 from fleetctl.decide.engine_signals import wants_gpus, wants_latencies
 from fleetctl.model.instances import Instance, InstancePhase, Listing, Offer, Wanted
@@ -12,9 +13,9 @@ from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, 
 from fleetctl.model.nodes import NodeStatus
 from fleetctl.model.replicas import Replica, ReplicaPhase
 from fleetctl.model.services import Pool, Service
-from fleetctl.model.signals import QueueStats, Reading, Target, Unknown
+from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Target, Unknown
 from fleetctl.model.snapshots import Intent
-from fleetctl.ports import Clock, GatewayLink, NodeLink, Provider, SignalSource
+from fleetctl.ports import Clock, GatewayLink, NodeLink, OutsideSource, Provider, SignalSource
 
 BUDGET_S = 0.5
 """A tick waits this long for what it asks; a local answer takes milliseconds, a cloud's listing is waited for less than
@@ -37,6 +38,8 @@ class Ports:
     nodes: NodeLink
     signals: SignalSource
     gateway: GatewayLink | None = None
+    outside: OutsideSource | None = None
+    """None: signals from outside stay unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Observed:
     nodes: Mapping[InstanceId, NodeStatus | Unknown]
     readings: Mapping[ReplicaId, Reading | Unknown]
     queues: Mapping[ServiceName, QueueStats] | Unknown | None
+    outside: Mapping[ServiceName, tuple[OutsideReading, ...]]
 
 
 class Observer:
@@ -65,6 +69,7 @@ class Observer:
         self._nodes: Latest[InstanceId, NodeStatus] = Latest(clock, stale_s=NODE_STALE_S, at_once=NODES_AT_ONCE)
         self._queues: Latest[str, Mapping[ServiceName, QueueStats]] = Latest(clock, stale_s=NODE_STALE_S)
         self._readings: dict[ReplicaId, Reading | Unknown] = {}
+        self._outside = None if ports.outside is None else OutsideWatch(clock, ports.outside)
         self._scrape: asyncio.Task[None] | None = None
         self._unreached_at: dict[ProviderName, float] = {}
         """When each Provider was last seen not to answer."""
@@ -96,6 +101,7 @@ class Observer:
             nodes=self._silent_by_themselves(instances, listings, nodes),
             readings=readings,
             queues=queues,
+            outside={} if self._outside is None else self._outside.readings(intents),
         )
 
     def _silent_by_themselves(
@@ -179,6 +185,8 @@ class Observer:
         await self._offers.close()
         await self._nodes.close()
         await self._queues.close()
+        if self._outside is not None:
+            await self._outside.close()
         if self._scrape is not None:
             self._scrape.cancel()
             await asyncio.gather(self._scrape, return_exceptions=True)

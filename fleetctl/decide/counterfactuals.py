@@ -46,6 +46,9 @@ def _worlds(intent: Intent, inputs: Inputs) -> Iterator[tuple[str, Intent, Input
         yield "the count set by hand", replace(intent, override=None), inputs
     if service.schedule:
         yield "the schedule", replace(intent, service=replace(service, schedule=())), inputs
+    for signal in service.signals:
+        others = tuple(one for one in service.signals if one is not signal)
+        yield f"the signal {signal.name}", replace(intent, service=replace(service, signals=others)), inputs
     yield f"max {scaling.max}", scaled(max=NO_LIMIT), inputs
     if scaling.min:
         yield f"min {scaling.min}", scaled(min=0), inputs

@@ -18,6 +18,10 @@ NODE_SILENCE_LIMIT_S = 120.0
 
 _GONE = (Sighting.TERMINATING, Sighting.TERMINATED)
 
+KNOWN_ABSENCE_S = 10.0
+"""A machine that has served, was terminated and is in no complete listing for this long is gone: two listings. Should
+one show it again all the same, it is terminated again."""
+
 ELSEWHERE = ("capacity", "quota")
 """`code`s of errors after which another Offer is tried at once; this one rests."""
 
@@ -62,6 +66,10 @@ def _outcome(draft: Draft, outcome: Outcome) -> None:
         refused = not outcome.retryable or outcome.error_code in ELSEWHERE
         if outcome.verb is Verb.LAUNCH and refused and failed.wanted is not Wanted.TERMINATED:
             _give_up(draft, failed, f"the provider refuses it: {outcome.error}")
+            if failed.failures == 1 and failed.phase is InstancePhase.INTENDED:
+                # Its first and only launch was refused outright: there is nothing to give back.
+                over = replace(draft.instances[instance.id], failure=outcome.error)
+                draft.put_instance(_enter(over, InstancePhase.TERMINATED, draft.now))
         return
     if outcome.verb is not Verb.TERMINATE:
         # What was refused and given back keeps its failure, so that the Offer rests.
@@ -97,7 +105,9 @@ def _listing(draft: Draft, provider: ProviderName, listing: Listing) -> None:
             if found is not None and found.state not in _GONE and listing.at > instance.phase_at:
                 _there_after_all(draft, instance)
             continue
-        if found is None or found.state is Sighting.TERMINATED:
+        if found is not None and found.state is Sighting.TERMINATED and listing.at >= instance.phase_at:
+            _gone(draft, instance)  # said outright: no listing lags behind that
+        elif found is None or found.state is Sighting.TERMINATED:
             _absent(draft, instance, listing.at, consistency_s)
         elif listing.at >= instance.phase_at:
             there = instance
@@ -143,13 +153,23 @@ def _absent(draft: Draft, instance: Instance, listed_at: float, consistency_s: f
         instance = replace(instance, absent_since=listed_at)
     assert instance.absent_since is not None
     if instance.wanted is Wanted.TERMINATED:
+        if instance.booted_at is not None:
+            # Once it was there for long, its absence after a termination is no listing's delay in showing it.
+            consistency_s = min(consistency_s, KNOWN_ABSENCE_S)
         if instance.phase is InstancePhase.TERMINATING and listed_at - instance.absent_since >= consistency_s:
-            draft.put_instance(_enter(instance, InstancePhase.TERMINATED, draft.now))
-            draft.say("instance", f"instance/{instance.id}", "terminated")
+            _gone(draft, instance)
         return
     if listed_at > instance.absent_since and listed_at - instance.absent_since >= consistency_s:
-        draft.put_instance(_enter(instance, InstancePhase.LOST, draft.now))
-        draft.say("warning", f"instance/{instance.id}", "lost: gone from its provider without our asking")
+        _gone(draft, instance)
+
+
+def _gone(draft: Draft, instance: Instance) -> None:
+    if instance.wanted is Wanted.TERMINATED:
+        draft.put_instance(_enter(instance, InstancePhase.TERMINATED, draft.now))
+        draft.say("instance", f"instance/{instance.id}", "terminated")
+        return
+    draft.put_instance(_enter(instance, InstancePhase.LOST, draft.now))
+    draft.say("warning", f"instance/{instance.id}", "lost: gone from its provider without our asking")
 
 
 def _seen(instance: Instance, line: InstanceSeen, now: float) -> Instance:

@@ -8,7 +8,7 @@ from fleetctl.decide.scaling import decide
 from fleetctl.model.decisions import Decision, Inputs, Memory
 from fleetctl.model.names import ServiceName
 from fleetctl.model.services import Service, Standby
-from fleetctl.model.signals import Flow, Load
+from fleetctl.model.signals import Flow, Load, OutsideReading, Utilization
 from fleetctl.model.snapshots import Intent
 
 
@@ -33,6 +33,18 @@ class Signals:
     input_tokens: float | None = None
     output_tokens: float | None = None
     completed: float | None = None
+    ttft_s: float | None = None
+    """The percentile of times to the first token that the policy `latency_slo` keeps, over the interval, in seconds."""
+    end_to_end_s: float | None = None
+    """Likewise, of times to the last token."""
+    oldest_wait_s: float | None = None
+    """How long the request that waits longest has waited, now."""
+    gpu_utilization: float | None = None
+    """Share of the interval that the GPUs of the ready Replicas were busy, their mean, in [0, 1]."""
+    fullest: float | None = None
+    """Most requests that one engine ran at once while others waited inside it; None: none waited inside any."""
+    outside: Mapping[str, float | None] = field(default_factory=dict)
+    """By the names that the file gives its `signals`, measured now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +165,14 @@ def _decide(
             input_tokens=_count(signals.input_tokens),
             output_tokens=_count(signals.output_tokens),
             completed=_count(signals.completed),
+            ttft_s=_count(signals.ttft_s),
+            end_to_end_s=_count(signals.end_to_end_s),
         )
         if span_s > 0
         else Flow(),
+        utilization=_utilization(signals.gpu_utilization),
+        fullest=_count(signals.fullest),
+        outside=_outside(service, signals, now),
     )
     began = now if before.began is None else before.began
     return decide(Intent(service=service, revision="", changed_at=began), inputs, memory or Memory())
@@ -172,9 +189,31 @@ def load_of(signals: Signals, span_s: float) -> Load | str:
         low=concurrency,
         high=concurrency,
         queued=min(concurrency, _count(signals.queue) or 0.0),
-        oldest_wait_s=0.0,
+        oldest_wait_s=_count(signals.oldest_wait_s) or 0.0,
         unknown=0,
+        queued_known=_count(signals.queue) is not None,
         mean_over_s=span_s,
+    )
+
+
+def _utilization(share: float | None) -> Utilization | None:
+    known = _count(share)
+    return None if known is None or known > 1 else Utilization(low=known, high=known)
+
+
+def _outside(service: Service, signals: Signals, now: float) -> tuple[OutsideReading, ...]:
+    """What the line tells of the signals that the file declares; what it does not tell is unknown."""
+    return tuple(
+        OutsideReading(
+            name=signal.name,
+            value=_count(signals.outside.get(signal.name)),
+            why_unknown="the line tells no amount of it"
+            if signals.outside.get(signal.name) is not None
+            else "the line does not tell it",
+            at=now,
+        )
+        for signal in service.signals
+        if signal.policy is None
     )
 
 

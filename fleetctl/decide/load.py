@@ -24,6 +24,7 @@ def measure(
     two places, so nothing is counted twice.
     """
     known = 0.0
+    waiting = 0.0
     known_at_least = 0.0
     unknown = 0
     ready = 0
@@ -36,6 +37,7 @@ def measure(
         reading = readings.get(replica.id)
         if isinstance(reading, Reading) and now - reading.at <= STALE_S:
             known += reading.total
+            waiting += reading.waiting
         else:
             unknown += 1
             known_at_least += in_flight.get(replica.id, 0)
@@ -50,6 +52,7 @@ def measure(
             queued=0,
             oldest_wait_s=0.0,
             unknown=unknown,
+            waiting=waiting,
             queue_known=False,
         )
     queued = queue.queued if queue else 0
@@ -62,4 +65,5 @@ def measure(
         queued=queued,
         oldest_wait_s=queue.oldest_wait_s if queue else 0.0,
         unknown=unknown,
+        waiting=waiting,
     )

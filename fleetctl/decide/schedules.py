@@ -94,7 +94,7 @@ def beginnings(schedules: tuple[Schedule, ...], now: float, within_s: float) -> 
     for schedule in schedules:
         if schedule.min is None and schedule.replicas is None:
             continue
-        starts, _ = _windows(schedule.cron, schedule.tz, schedule.duration_s, int(now // _HOUR_S))
+        starts = _starts(schedule.cron, schedule.tz, int(now // _HOUR_S))
         place = bisect_right(starts, now)
         if place == len(starts) or starts[place] > now + within_s:
             continue
@@ -126,9 +126,9 @@ def _label(schedule: Schedule) -> str:
 
 def _began(schedule: Schedule, now: float) -> float | None:
     """When the Schedule began to hold that holds now; None: it does not."""
-    starts, ends = _windows(schedule.cron, schedule.tz, schedule.duration_s, int(now // _HOUR_S))
+    starts = _starts(schedule.cron, schedule.tz, int(now // _HOUR_S))
     place = bisect_right(starts, now) - 1
-    return starts[place] if place >= 0 and now < ends[place] else None
+    return starts[place] if place >= 0 and now < _end(starts[place], schedule.tz, schedule.duration_s) else None
 
 
 class Together:
@@ -173,24 +173,27 @@ def _next(schedule: Schedule, after: float) -> float | None:
 
 
 @lru_cache(maxsize=4096)
-def _windows(cron: str, tz: str, duration_s: float, hour: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Beginnings and ends around that hour since 1970, in Unix seconds: the last before it, and those until the end of
-    the next one. A tick only looks them up; a thousand Services compute them once an hour."""
-    zone = ZoneInfo(tz)
+def _starts(cron: str, tz: str, hour: int) -> tuple[float, ...]:
+    """Beginnings around that hour since 1970, in Unix seconds: the last before it, and those until the end of the next.
+
+    A tick only looks them up; a thousand Services work them out once an hour.
+    """
     begin, end = hour * _HOUR_S, (hour + 2) * _HOUR_S
-    fired: dict[float, float] = {}
-    for at in CronSim(cron, datetime.fromtimestamp(begin + _SEEN_S, UTC).astimezone(zone), reverse=True):
+    seen_from = datetime.fromtimestamp(begin + _SEEN_S, UTC).astimezone(ZoneInfo(tz))
+    fired: set[float] = set()
+    for at in CronSim(cron, seen_from, reverse=True):
         start = at.timestamp()
         if start <= end:
-            fired.setdefault(start, _end(at, zone, duration_s))
+            fired.add(start)
         if start <= begin:
             break
-    starts = tuple(sorted(fired))
-    return starts, tuple([fired[start] for start in starts])
+    return tuple(sorted(fired))
 
 
-def _end(start: datetime, zone: ZoneInfo, duration_s: float) -> float:
+@lru_cache(maxsize=4096)
+def _end(start: float, tz: str, duration_s: float) -> float:
     """When the clock on the wall has gone on by the duration: the first time that it shows it."""
-    wall = start.replace(tzinfo=None) + timedelta(seconds=duration_s)
+    zone = ZoneInfo(tz)
+    wall = datetime.fromtimestamp(start, zone).replace(tzinfo=None) + timedelta(seconds=duration_s)
     shown = [wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1)]
-    return min([at for at in shown if at > start.timestamp()], default=start.timestamp() + duration_s)
+    return min([at for at in shown if at > start], default=start + duration_s)

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, log, log1p
 
-GAPS_LIMIT = 2048
-"""Gaps looked at, the newest. A service of one request a minute fills it in two days; more would be another season's,
-and one answer would take more than some milliseconds."""
-GAP_LEAST_S = 10.0
+GAPS_LIMIT = 1024
+"""Gaps looked at, the newest: some four days of the busiest service that still goes to zero. Twice as many gained
+nothing on recorded gaps, half as many lost some; and they are stored with the service's memory."""
+GAP_LEAST_S = 30.0
 """Shorter gaps tell nothing of whether a restart pays, and are not kept: no retention is that short."""
 SPAN = 4.0
-"""The index is read off the gaps between `P ÷ SPAN` and `P · SPAN`: further off, other causes rule (a night, a pause)."""
+"""The index is read off gaps between `P ÷ SPAN` and `P · SPAN`: further off, other causes rule (a night, a pause)."""
 BELIEF = 3.0
 """How many gaps the break-even rule counts for: at three times as many, the service's own have most of the say."""
 INDEX_LEAST, INDEX_MOST = 0.25, 4.0
@@ -100,7 +100,7 @@ def retention_s(
 
 
 def likeness(gaps: Sequence[IdleGap], began_at: float, *, least_s: float = 0.0) -> list[float]:
-    """How like a gap that begins at `began_at` each of the gaps is, 0 to 1: by time of day, and by how many came before.
+    """How like a gap that begins at `began_at` each of the gaps is, 0 to 1: by time of day, and by what came before.
 
     One weight for each gap, oldest first; those not longer than `least_s` count as others do, but weigh nothing
     themselves. Gaps are in order of time. O(n).

@@ -31,41 +31,45 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """Sums over the minute that is being gathered."""
+    """Sums over the half minute that is being gathered."""
 
     span_s: float = 0.0
     in_flight_s: float = 0.0
     """Integral of those whom a replica has taken."""
-    queued_s: float = 0.0
-    ready_s: float = 0.0
-    input_tokens: float = 0.0
-    output_tokens: float = 0.0
+    read: float = 0.0
+    """Prompt tokens, times those who shared a replica then."""
+    written: float = 0.0
+    """Output tokens…"""
+    written_shared: float = 0.0
+    """…and times those who shared a replica then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """What is known of the engine and of the requests. `demand.times` and its like make seconds of it."""
+    """What is known of the engine and of the requests. `demand.rates` and its like make seconds of it."""
 
-    aa: float = 0.0
-    ab: float = 0.0
-    bb: float = 0.0
-    an: float = 0.0
-    bn: float = 0.0
-    """Sums of the weighted products of the fit: reading × reading, … × in flight."""
+    moments: tuple[float, ...] = (0.0,) * 9
+    """Weighted sums of products of a row's read, written and shared: six among themselves, three with in flight."""
+    found: float = 0.0
+    """Weighted sum of in flight…"""
+    expected: float = 0.0
+    """…and of what it would have been with the prior's engine."""
     minute: Minute = Minute()
     requests: float = 0.0
     """Those who completed, forgetting."""
     output_tokens: float = 0.0
     """Theirs, forgetting."""
-    written: float = 0.0
-    """Output tokens that were counted, forgetting slowly…"""
+    in_flight: float = 0.0
+    """Request-seconds of late…"""
     supposed: float = 0.0
-    """…and those that the requests in flight should have written."""
+    """…and what they would have been with answers of the usual length."""
     arrivals: float = 0.0
     input_tokens: float = 0.0
     """Of arrivals, forgetting ten times slower, as the spread is rarer to see than the mean."""
     spread: float = 0.0
     """Sum of squared differences of an interval's prompt tokens from its arrivals' mean."""
+    queued: float = 0.0
+    """At the line before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,10 @@ class Load:
     oldest_wait_s: float
     unknown: int
     """Ready Replicas whose load is not known."""
+    waiting: float = 0.0
+    """Those that wait inside engines, as far as these tell."""
+    queued_known: bool = True
+    """False: a line does not tell how many of them wait, and none are taken to."""
     queue_known: bool = True
     mean_over_s: float = 0.0
     """The load is a mean over so many seconds before the tick; 0: it is the load at the tick."""

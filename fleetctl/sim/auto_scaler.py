@@ -20,6 +20,7 @@ class AutoScaler:
         observation = Observation(
             ready=seen.ready,
             starting_ages_s=tuple([starting.age_s for starting in seen.starting]),
+            draining=seen.draining,
             standby=seen.standby,
             concurrency=signals.concurrency,
             queue=signals.queue,

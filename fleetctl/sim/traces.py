@@ -176,7 +176,8 @@ _WANTED = f"a trace is CSV with the header {','.join(COLUMNS)}"
 def _column(path: Path, columns: Sequence[str], name: str) -> int:
     if name in columns:
         return columns.index(name)
-    meant = get_close_matches(name, columns, n=1)
+    # A column that is wanted itself was not meant to be another.
+    meant = get_close_matches(name, [column for column in columns if column not in COLUMNS], n=1)
     hint = f"rename the column {meant[0]!r} to {name!r}" if meant else _WANTED
     raise SpecError(f"{path}:1: the column {name!r} is missing", hint=hint)
 

@@ -10,12 +10,14 @@ from fleetctl.spec.parameters import lacking_problems, parameter_problems
 from fleetctl.spec.problems import Problem
 from fleetctl.spec.schedule_checks import schedule_problems
 from fleetctl.spec.signal_checks import signal_problems
-from fleetctl.spec.suggestions import did_you_mean, nearest, write_one_of
+from fleetctl.spec.suggestions import did_you_mean, nearest
 from fleetctl.spec.units import duration_text
 from fleetctl.spec.validation import Source
 
 ALWAYS = "local"
 """The Provider that needs no set-up: this machine."""
+PROVIDER_LIKENESS = 0.6
+"""Names of providers are so short that one slip already makes 0.67, as from `gpc` to `gcp`."""
 PERIOD_MIN_S = 0.1
 """A faster tick would only read the same metrics again: engines update theirs a few times a second."""
 PERIOD_MAX_S = 600.0
@@ -123,9 +125,10 @@ def provider_problems(
     """Providers that do not exist, and those that the fleet's settings do not name. `known`: every one there is."""
     for path, name in _providers_of(doc):
         if name not in known:
-            yield source.problem(
-                path, f"no provider is called {name!r}{did_you_mean(name, known)}", write_one_of(name, sorted(known))
-            )
+            near = nearest(name, known, likeness=PROVIDER_LIKENESS)
+            better = f"; did you mean {near!r}?" if near else ""
+            fix = f"write {near}" if near else f"write one of: {', '.join(sorted(known))}"
+            yield source.problem(path, f"no provider is called {name!r}{better}", fix)
         elif not isinstance(doc, FleetDoc) and name != ALWAYS and name not in configured:
             yield source.problem(
                 path,

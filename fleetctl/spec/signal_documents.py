@@ -87,7 +87,7 @@ class HttpDoc(_AccessDoc):
 class SqsDoc(Document):
     """Messages of an Amazon SQS queue; needs the extra `aws`. Credentials are found as Amazon's own tools do."""
 
-    queue_url: Url = Field(description="The queue.")
+    queue_url: Url = Field(description="Address of the queue.")
     region: Word = Field(description="Its region, such as eu-central-1.")
     in_flight: bool | None = Field(default=None, description="Count messages that are being worked on, too.")
     endpoint: Url | None = Field(default=None, description="Another server than Amazon's.")

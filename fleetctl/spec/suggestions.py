@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterable
 
-_LIKENESS_MIN = 0.7
+LIKENESS_MIN = 0.7
 """Ratio of difflib from which two words may mean the same: `mx` and `max` have 0.8, `on` and `down` 0.67."""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str | None:
+def nearest(word: str, choices: Iterable[str], *, likeness: float = LIKENESS_MIN) -> str | None:
     """The choice most like `word`, whatever its case and whether it is written camelCase, kebab-case or snake_case."""
     from difflib import get_close_matches  # only wrong files pay for it
 
     plain = {snake_case(choice): choice for choice in choices}
-    found = get_close_matches(snake_case(word), plain, n=1, cutoff=_LIKENESS_MIN)
+    found = get_close_matches(snake_case(word), plain, n=1, cutoff=likeness)
     return plain[found[0]] if found else None
 
 

@@ -244,6 +244,8 @@ def aws(products: list[str], spot: list[tuple[str, str, str, str]]) -> Callable[
             f"<item><instanceType>{type_}</instanceType><productDescription>Linux/UNIX</productDescription>"
             f"<spotPrice>{usd}</spotPrice><timestamp>{at}</timestamp><availabilityZone>{zone}</availabilityZone></item>"
             for type_, zone, usd, at in spot
+            # The region that is asked stands in the signature's scope: KEY/date/region/ec2/aws4_request.
+            if zone.startswith(asked.headers["Authorization"].split("/")[2])
         )
         text = (
             '<?xml version="1.0" encoding="UTF-8"?>'

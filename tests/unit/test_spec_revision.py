@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from fleetctl.model.names import ServiceName
+from fleetctl.model.outside import Signal
 from fleetctl.model.services import (
     ColdStart,
     EngineMetrics,
     Gpu,
+    GpuMetrics,
     Market,
     Placement,
     Scaling,
@@ -40,6 +42,8 @@ AROUND: dict[str, Any] = {
     "slo": Slo(ttft_s=5),
     "cold_start": ColdStart(cold_s=1.0, standby_s=1.0),
     "scaling": Scaling(max=9, target=0.5),
+    "signals": (Signal(name="orders", target=3.0, command=("count",)),),
+    "gpu_metrics": GpuMetrics(port=9400),
     "standby": Standby(steps=2),
     "schedule": (Schedule(cron="* * * * *", min=1),),
     "placement": Placement(market=Market.SPOT),

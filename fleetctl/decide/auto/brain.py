@@ -79,6 +79,7 @@ class Observation:
 
     ready: int
     starting_ages_s: tuple[float, ...] = ()
+    draining: int = 0
     standby: int = 0
     concurrency: float | None = None
     queue: float | None = None
@@ -144,6 +145,10 @@ def _unknown(seen: Observation) -> str:
     return ""
 
 
+def _maybe(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) and value >= 0 else None
+
+
 def _known(value: float | None) -> float:
     return value if value is not None and isfinite(value) and value >= 0 else 0.0
 
@@ -160,22 +165,13 @@ def _remembered(state: Learned, seen: Observation, span_s: float, now: float) ->
         span_s=span_s,
         concurrency=_known(seen.concurrency),
         queue=_known(seen.queue),
-        ready=seen.ready,
+        serving=seen.ready + seen.draining,
         arrivals=arrivals,
         input_tokens=input_tokens,
-        output_tokens=_known(seen.output_tokens),
-        completed=_known(seen.completed),
+        output_tokens=_maybe(seen.output_tokens),
+        completed=_maybe(seen.completed),
     )
-    queue = _known(seen.queue)
-    outputs = asked_tokens(
-        pace,
-        span_s=span_s,
-        running=max(0.0, _known(seen.concurrency) - queue),
-        queue=queue,
-        ready=seen.ready,
-        arrivals=arrivals,
-        input_tokens=input_tokens,
-    )
+    outputs = asked_tokens(pace, arrivals)
     record = extended(
         state.record, since=now - span_s, until=now, arrivals=arrivals, input_tokens=input_tokens, output_tokens=outputs
     )

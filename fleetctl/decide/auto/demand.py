@@ -1,38 +1,52 @@
-"""What requests cost: tokens turned into replica-seconds, by a pace that is learned from the requests in flight.
+"""What requests cost: tokens turned into replica-seconds, by rates that are learned from the requests in flight.
 
-A replica reads prompts at `prefill_s` per token. It writes a batch of answers at once, and a step takes `token_s`, more
-by GROWTH for each further answer. Both times are fitted to Little's law, minute by minute: the mean number in flight is
-what came in per second times how long each stays. The fit is a ridge: until there is evidence, and where the traffic
-cannot tell reading from writing, the prior stands.
+A busy replica with n requests in its batch lives through each second thus: `prefill_s` for every prompt token that it
+reads, and for every answer token that it writes a share of a step, `lone_s / n + shared_s`. Times n, and summed over
+the fleet, this is Little's law:
+
+    in flight = lone_s · written + shared_s · written · n + prefill_s · read · n        (tokens per second)
+
+which is linear in the three unknowns, holds for a full batch as for an idle fleet, and needs no latency. They are
+fitted to sums over half minutes. Before that one scale for all three is found, as engines differ by factors in speed
+and by little in their proportions; the fit is then a ridge around the priors at that scale.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import exp
+from typing import NamedTuple
 
-from fleetctl.model.learning import Minute, Pace, Record
+from fleetctl.model.learning import BIN_S, Minute, Pace, Record
 
-GROWTH = 0.015
-"""By what share a step lengthens with each further sequence; measured engines lie between 0.01 and 0.03."""
 PREFILL_PRIOR_S = 1.4e-4
 """Per prompt token: an 8B model on one mid-size GPU, as a large one on four."""
-TOKEN_PRIOR_S = 0.02
-PRIOR_DOUBT = 0.3
-"""Standard deviation of both priors, as a share of them."""
-PRIOR_MINUTES = 8.0
-"""Of evidence that the prior is worth."""
-FORGET = 0.98
-"""Per minute: half of what the fit knows is younger than 35 minutes."""
-FIT_NOISE = 0.15
-"""Of a minute's mean in flight: answers that straddle the minute's ends, lengths that vary."""
-PACE_SPAN = 2.0
-"""The fit may move either time by this factor from its prior: beyond it the signals are wrong, not the engine."""
-STEADY_QUEUE_SHARE = 0.2
-"""A minute in which more than this share of those in flight queued tells of waiting, not of the engine's pace."""
+LONE_PRIOR_S = 0.0197
+SHARED_PRIOR_S = 0.0003
+"""A step of 20 ms, a share of 0.015 longer for each further sequence; measured engines lie between 0.01 and 0.03."""
+DOUBTS = (0.4, 0.3, 0.5)
+"""Standard deviations of the priors of prefill, lone and shared, as shares of them, once the scale is known."""
+PRIOR_ROWS = 10.0
+"""Half minutes of evidence that the ridge is worth."""
+SCALE_ROWS = 0.3
+"""…and that the prior scale is worth: an engine of another speed must be known for what it is within a minute."""
+ROW_S = 30.0
+FORGET = 0.99
+"""Per row: half of what the fit knows is younger than 35 minutes."""
+NOISE = 0.15
+"""Of a row's mean in flight: answers that straddle its ends, lengths that vary."""
+NOISE_FLOOR = 0.3
+"""…and requests beside it."""
+SPAN = 4.0
+"""The fit may move a rate by this factor from the scaled prior."""
+SCALE_SPAN = 30.0
+"""A scale beyond it is no engine but a mistake in the signals."""
 LENGTHS_FORGET_S = 300.0
 """Answers' lengths are averaged over about this long: enough for noise, not too much for a shift of what is asked."""
-CALIBRATION_PRIOR_TOKENS = 3000.0
-"""What counts for the estimate of written tokens before there is a count of them: about a minute of one replica."""
-CALIBRATION_SPAN = 3.0
+SURPRISE_S = 150.0
+"""Longer answers than usual are seen in flight long before they end; judged over this long."""
+SURPRISE_PRIOR = 2.0
+"""Requests in flight: below it, chance."""
+SURPRISE_SPAN = (0.8, 3.0)
 LUMP_LOSS = 0.4
 """Replicas lose this share × (size-biased prompt ÷ promised wait): whoever lands behind a long prompt waits, however
 idle the others are. Measured on constant fleets: prompts of 0.06–5.2 s against a promise of 5 s."""
@@ -42,17 +56,58 @@ WAIT_LEAST_S = 0.1
 """A promise of less is a promise of no queue at all."""
 
 
-def times(pace: Pace) -> tuple[float, float]:
-    """Seconds per prompt token and per step of a lone answer."""
-    # In units of the priors, both unknowns are about one and the ridge is the same for both.
-    ridge = PRIOR_MINUTES / PRIOR_DOUBT**2
-    p, t = PREFILL_PRIOR_S, TOKEN_PRIOR_S
-    aa, ab, bb = pace.aa * p * p + ridge, pace.ab * p * t, pace.bb * t * t + ridge
-    an, bn = pace.an * p + ridge, pace.bn * t + ridge
-    determinant = aa * bb - ab * ab
-    x, y = (an * bb - bn * ab) / determinant, (bn * aa - an * ab) / determinant
-    low, high = 1 / PACE_SPAN, PACE_SPAN
-    return p * min(high, max(low, x)), t * min(high, max(low, y))
+class Rates(NamedTuple):
+    """Seconds per token."""
+
+    prefill_s: float
+    lone_s: float
+    """Of a written token, what the batch shares among its sequences…"""
+    shared_s: float
+    """…and what each costs however many there are."""
+
+    def written_s(self, batch: float) -> float:
+        """Replica-seconds per written token in a full batch."""
+        return self.lone_s / batch + self.shared_s
+
+
+PRIOR = Rates(PREFILL_PRIOR_S, LONE_PRIOR_S, SHARED_PRIOR_S)
+
+
+def scale(pace: Pace) -> float:
+    """How many times slower than the prior the engine is."""
+    found = (pace.found + SCALE_ROWS) / (pace.expected + SCALE_ROWS)
+    return min(SCALE_SPAN, max(1 / SCALE_SPAN, found))
+
+
+def rates(pace: Pace) -> Rates:
+    """What tokens cost, by all evidence."""
+    centre = scale(pace)
+    units = [centre * prior for prior in PRIOR]
+    aa, ab, ac, bb, bc, cc, ar, br, cr = pace.moments
+    # In units of the scaled priors all unknowns are about one.
+    u, v, w = units
+    ridge = [PRIOR_ROWS * (NOISE / doubt) ** 2 / NOISE**2 for doubt in DOUBTS]
+    rows = [
+        [aa * u * u + ridge[0], ab * u * v, ac * u * w, ar * u + ridge[0]],
+        [ab * u * v, bb * v * v + ridge[1], bc * v * w, br * v + ridge[1]],
+        [ac * u * w, bc * v * w, cc * w * w + ridge[2], cr * w + ridge[2]],
+    ]
+    solved = [min(SPAN, max(1 / SPAN, value)) for value in _solved(rows)]
+    return Rates(*[unit * value for unit, value in zip(units, solved, strict=True)])
+
+
+def _solved(rows: list[list[float]]) -> list[float]:
+    """The unknowns of a positive definite system, by elimination."""
+    size = len(rows)
+    for place in range(size):
+        for other in range(place + 1, size):
+            share = rows[other][place] / rows[place][place]
+            rows[other] = [one - share * two for one, two in zip(rows[other], rows[place], strict=True)]
+    found = [0.0] * size
+    for place in reversed(range(size)):
+        rest = sum([rows[place][other] * found[other] for other in range(place + 1, size)])
+        found[place] = (rows[place][size] - rest) / rows[place][place]
+    return found
 
 
 def output_mean(pace: Pace) -> float:
@@ -60,12 +115,28 @@ def output_mean(pace: Pace) -> float:
     return (pace.output_tokens + 100.0) / (pace.requests + 1.0)
 
 
+def input_mean(pace: Pace) -> float:
+    return pace.input_tokens / pace.arrivals if pace.arrivals else 0.0
+
+
 def prompt_size_s(pace: Pace) -> float:
     """Size-biased reading time of a prompt: what a newcomer finds in front of it, twice over."""
     if pace.arrivals < 20:
         return 0.0
     mean = pace.input_tokens / pace.arrivals
-    return times(pace)[0] * (mean + pace.spread / pace.arrivals / max(mean, 1.0))
+    return rates(pace).prefill_s * (mean + pace.spread / pace.arrivals / max(mean, 1.0))
+
+
+def neighbours(in_flight: float, serving: float) -> float:
+    """How many share a busy replica: at least the one that makes it busy."""
+    each = in_flight / serving
+    if each < 0.01:
+        return 1.0
+    # One replica is idle by chance while another request comes; many are filled one by one.
+    if serving < 2:
+        return each / (1 - exp(-each))
+    power = 2 if serving < 4 else 4
+    return float((1 + each**power) ** (1 / power))
 
 
 def learned(
@@ -74,61 +145,74 @@ def learned(
     span_s: float,
     concurrency: float,
     queue: float,
-    ready: float,
+    serving: float,
     arrivals: float,
     input_tokens: float,
-    output_tokens: float,
-    completed: float,
+    output_tokens: float | None,
+    completed: float | None,
 ) -> Pace:
-    """The pace after one more interval."""
+    """The pace after one more interval in which so many replicas served."""
     keep, keep_long = exp(-span_s / LENGTHS_FORGET_S), exp(-span_s / (10 * LENGTHS_FORGET_S))
     mean_input = pace.input_tokens / pace.arrivals if pace.arrivals > 20 else None
     surprise = 0.0 if mean_input is None else (input_tokens - arrivals * mean_input) ** 2
-    minute = pace.minute
-    minute = Minute(
-        span_s=minute.span_s + span_s,
-        in_flight_s=minute.in_flight_s + span_s * max(0.0, concurrency - queue),
-        queued_s=minute.queued_s + span_s * queue,
-        ready_s=minute.ready_s + span_s * ready,
-        input_tokens=minute.input_tokens + input_tokens,
-        output_tokens=minute.output_tokens + output_tokens,
-    )
+    in_flight = max(0.0, concurrency - queue)
+    if output_tokens is not None and completed is not None:
+        pace = replace(
+            pace,
+            requests=pace.requests * keep + completed,
+            output_tokens=pace.output_tokens * keep + output_tokens,
+        )
+    # What came but still waits is not being read yet.
+    grown = queue - pace.queued
+    read = max(0.0, input_tokens - grown * (mean_input or 0.0))
+    written = output_tokens if output_tokens is not None else max(0.0, arrivals - grown) * output_mean(pace)
     pace = replace(
         pace,
-        requests=pace.requests * keep + completed,
-        output_tokens=pace.output_tokens * keep + output_tokens,
-        written=pace.written * keep_long + output_tokens,
-        supposed=pace.supposed * keep_long + supposed_tokens(pace, span_s, concurrency - queue, ready, input_tokens),
+        queued=queue,
         arrivals=pace.arrivals * keep_long + arrivals,
         input_tokens=pace.input_tokens * keep_long + input_tokens,
         spread=pace.spread * keep_long + surprise,
-        minute=minute,
     )
-    return _fitted(pace) if minute.span_s >= 60.0 else pace
+    if serving < 0.5:
+        return pace
+    sharing = neighbours(in_flight, serving)
+    keep = exp(-span_s / SURPRISE_S)
+    usual = max(0.0, arrivals - grown) * output_mean(pace)
+    now = rates(pace)
+    per_token = now.lone_s + now.shared_s * sharing
+    supposed = usual * per_token + read * now.prefill_s * sharing
+    minute = pace.minute
+    pace = replace(
+        pace,
+        in_flight=pace.in_flight * keep + in_flight * span_s,
+        supposed=pace.supposed * keep + supposed,
+        minute=Minute(
+            span_s=minute.span_s + span_s,
+            in_flight_s=minute.in_flight_s + span_s * in_flight,
+            read=minute.read + read * sharing,
+            written=minute.written + written,
+            written_shared=minute.written_shared + written * sharing,
+        ),
+    )
+    return _fitted(pace) if pace.minute.span_s >= ROW_S else pace
 
 
 def _fitted(pace: Pace) -> Pace:
-    """With the gathered minute in the fit, if it tells anything of the engine."""
+    """With the gathered row in the fit, if it tells anything of the engine."""
     minute = pace.minute
     pace = replace(pace, minute=Minute())
-    in_flight = minute.in_flight_s / minute.span_s
-    ready = minute.ready_s / minute.span_s
-    if ready < 0.5 or in_flight <= 0.0 or minute.queued_s > STEADY_QUEUE_SHARE * minute.in_flight_s:
+    found = minute.in_flight_s / minute.span_s
+    if found <= 0.0:
         return pace
-    prefill_s, _ = times(pace)
-    reading = minute.input_tokens / minute.span_s
-    # Answers stand still while their replica reads; beyond this share the linear picture does not hold.
-    busy_reading = min(0.8, reading * prefill_s / ready)
-    writing = minute.output_tokens / minute.span_s * (1 + GROWTH * max(0.0, in_flight / ready - 1)) / (1 - busy_reading)
-    reading /= 1 - 0.5 * busy_reading
-    weight = 1.0 / (FIT_NOISE * in_flight + 0.3) ** 2
+    a, b, c = (value / minute.span_s for value in (minute.read, minute.written, minute.written_shared))
+    weight = 1.0 / (NOISE * found + NOISE_FLOOR) ** 2
+    products = (a * a, a * b, a * c, b * b, b * c, c * c, a * found, b * found, c * found)
+    expected = a * PRIOR.prefill_s + b * PRIOR.lone_s + c * PRIOR.shared_s
     return replace(
         pace,
-        aa=pace.aa * FORGET + weight * reading * reading,
-        ab=pace.ab * FORGET + weight * reading * writing,
-        bb=pace.bb * FORGET + weight * writing * writing,
-        an=pace.an * FORGET + weight * reading * in_flight,
-        bn=pace.bn * FORGET + weight * writing * in_flight,
+        moments=tuple([old * FORGET + weight * new for old, new in zip(pace.moments, products, strict=True)]),
+        found=pace.found * FORGET + found / (found + 1.0),
+        expected=pace.expected * FORGET + expected / (found + 1.0),
     )
 
 
@@ -137,51 +221,42 @@ def use(pace: Pace, wait_s: float) -> float:
     return max(USE_LEAST, 1.0 - LUMP_LOSS * prompt_size_s(pace) / max(WAIT_LEAST_S, wait_s))
 
 
-def output_token_s(pace: Pace, batch: int) -> float:
-    """Replica-seconds per output token in a full batch."""
-    return times(pace)[1] * (1 + GROWTH * (batch - 1)) / batch
-
-
 def work_per_request_s(pace: Pace, batch: int) -> float:
     """Replica-seconds that a mean request costs."""
-    mean_input = pace.input_tokens / pace.arrivals if pace.arrivals else 0.0
-    return times(pace)[0] * mean_input + output_token_s(pace, batch) * output_mean(pace)
+    now = rates(pace)
+    return now.prefill_s * input_mean(pace) + now.written_s(batch) * output_mean(pace)
 
 
 def work(record: Record, pace: Pace, batch: int, wait_s: float, last_bins: int | None = None) -> list[float]:
-    """Replica-seconds asked for in each bin (the newest `last_bins`), as if prompts were even."""
-    begin = 0 if last_bins is None else max(0, record.bins - last_bins)
-    counted = use(pace, wait_s)
-    prefill_s = times(pace)[0] / counted
-    token_s = output_token_s(pace, batch) / counted
-    return [
-        prefill_s * inputs + token_s * outputs
-        for inputs, outputs in zip(record.input_tokens[begin:], record.output_tokens[begin:], strict=True)
-    ]
+    """Replica-seconds asked for in each bin (the newest `last_bins`), as if prompts were even.
 
-
-def supposed_tokens(pace: Pace, span_s: float, running: float, ready: float, input_tokens: float) -> float:
-    """Output tokens that so many running requests should write in the interval, while prompts are read beside them."""
-    if ready < 0.5 or running <= 0:
-        return 0.0
-    prefill_s, token_s = times(pace)
-    reading = min(ready, prefill_s * input_tokens / span_s)
-    writing = max(0.3 * running, running - reading)
-    step_s = token_s * (1 + GROWTH * max(0.0, running / ready - 1))
-    return span_s * writing / step_s * (1 - min(0.8, reading / ready))
-
-
-def asked_tokens(
-    pace: Pace, *, span_s: float, running: float, queue: float, ready: float, arrivals: float, input_tokens: float
-) -> float:
-    """Output tokens that the interval's load asks for.
-
-    The requests in flight tell of long answers while they are being written; a count of ended ones would be late. But a
-    fleet with a queue is full whatever is asked for: then it is the arrivals, at the usual length.
+    A prompt is read as soon as it can be, an answer is written beside others for as long as it is long.
     """
-    if queue > STEADY_QUEUE_SHARE * running:
-        return arrivals * output_mean(pace)
-    prior = CALIBRATION_PRIOR_TOKENS
-    share = (pace.written + prior) / (pace.supposed + prior)
-    share = min(CALIBRATION_SPAN, max(1 / CALIBRATION_SPAN, share))
-    return share * supposed_tokens(pace, span_s, running, ready, input_tokens)
+    counted = use(pace, wait_s)
+    now = rates(pace)
+    prefill_s = now.prefill_s / counted
+    token_s = now.written_s(batch)
+    over = max(1, round(output_mean(pace) * (now.lone_s + now.shared_s * batch / 2) / BIN_S))
+    begin = 0 if last_bins is None else max(0, record.bins - last_bins)
+    inputs, outputs = record.input_tokens[begin:], record.output_tokens
+    if over == 1:
+        return [prefill_s * read + token_s * written for read, written in zip(inputs, outputs[begin:], strict=True)]
+    running = sum(outputs[max(0, begin - over) : begin])
+    token_s /= over
+    works = []
+    for place, read in enumerate(inputs, start=begin):
+        running += outputs[place]
+        if place >= over:
+            running -= outputs[place - over]
+        works.append(prefill_s * read + token_s * max(0.0, running))
+    return works
+
+
+def asked_tokens(pace: Pace, arrivals: float) -> float:
+    """Output tokens that so many arrivals ask for.
+
+    At the usual length, times what the requests in flight tell: longer answers are seen there before any has ended.
+    """
+    prior = SURPRISE_PRIOR * SURPRISE_S
+    low, high = SURPRISE_SPAN
+    return arrivals * output_mean(pace) * min(high, max(low, (pace.in_flight + prior) / (pace.supposed + prior)))

@@ -1,14 +1,22 @@
 """How much worse the future is taken to be than what was seen: much while the brain is young, a little for ever."""
 
 from collections.abc import Sequence
+from math import sqrt
 
-MARGIN = 1.1
-"""Demand is inflated by this at any age: the work model is right to some ten percent."""
-YOUNG_MARGIN = 0.06
-"""…and by this more while young."""
-YOUNG_STRETCH = 0.3
-"""While young, what exceeds the mean is taken to be this much larger: a short past has not seen the worst burst."""
-OLD_STRETCH = 0.1
+YOUNG_MARGIN = 0.05
+"""By this demand is inflated while young. Later not at all: the work model errs by some ten percent, upwards."""
+YOUNG_STRETCH = 0.4
+"""While young, what exceeds the mean is taken to be up to this much larger: a short past has not seen the worst
+burst…"""
+UNEVEN_FULL = 0.5
+"""…by all of it where the strongest minutes of its stretches differ so much, and by nothing where they are alike."""
+UNEVEN_UNKNOWN = 0.5
+"""Until there are three stretches to compare."""
+STRETCH_BINS = 36
+"""Three minutes at least…"""
+STRETCHES = 8
+"""…and so many of them in a longer record."""
+MINUTE_BINS = 12
 YOUNG_LEADS, OLD_LEADS = 2.0, 4.0
 """Cold starts until doubt begins to fade, and until it is gone."""
 YOUNG_S, OLD_S = 1200.0, 3000.0
@@ -28,11 +36,24 @@ def youth(age_s: float, cold_s: float) -> float:
     return min(1.0, max(0.0, (old_s - age_s) / (old_s - grown_s)))
 
 
+def unevenness(works: Sequence[float]) -> float:
+    """How much the strongest minutes of the record's stretches differ: their standard deviation over their mean."""
+    stretch = max(STRETCH_BINS, len(works) // STRETCHES)
+    peaks = []
+    for first in range(0, len(works) - stretch // 2, stretch):
+        last = min(first + stretch, len(works))
+        peaks.append(max([sum(works[place : place + MINUTE_BINS]) for place in range(first, last, MINUTE_BINS // 2)]))
+    mean = sum(peaks) / len(peaks) if peaks else 0.0
+    if len(peaks) < 3 or mean <= 0:
+        return UNEVEN_UNKNOWN
+    return sqrt(sum([(peak - mean) ** 2 for peak in peaks]) / (len(peaks) - 1)) / mean
+
+
 def stressed(works: Sequence[float], young: float) -> list[float]:
     """The demand to be ready for."""
     if not works:
         return []
     mean = sum(works) / len(works)
-    margin = MARGIN + YOUNG_MARGIN * young
-    stretch = 1.0 + OLD_STRETCH + (YOUNG_STRETCH - OLD_STRETCH) * young
-    return [margin * max(0.0, work + max(0.0, work - mean) * (stretch - 1.0)) for work in works]
+    margin = 1.0 + YOUNG_MARGIN * young
+    stretch = YOUNG_STRETCH * young * min(1.0, unevenness(works) / UNEVEN_FULL)
+    return [margin * (work + max(0.0, work - mean) * stretch) for work in works]

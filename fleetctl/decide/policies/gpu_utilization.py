@@ -34,7 +34,8 @@ def wish(view: View) -> Wish:
             keep_s=scaling.window_s,
         )
     load = average(memory.load, view.now, scaling.window_s) or 0.0
-    needed = ceil(load / view.service.target_concurrency - _EPSILON)
+    # A floor under what is there, and no order for more: in it is the backlog of whoever boots.
+    needed = min(max(1, view.current), ceil(load / view.service.target_concurrency - _EPSILON))
     share = mean(memory, SHARE, now=view.now, window_s=scaling.window_s)
     if not view.ready:
         return Wish(replicas=max(needed, view.current), reason=f"none is ready; {needed} by requests", memory=memory)

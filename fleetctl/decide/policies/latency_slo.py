@@ -44,11 +44,14 @@ def wish(view: View) -> Wish:
     percentile = scaling.percentile or slo.percentile
     memory = _grown_at(view)
     memory, taken_s, unknown = _taken(view, memory, percentile)
+    if not view.load.high and not average(memory.load, view.now, scaling.window_s):
+        unknown = ""  # nobody asked, so there is nothing to be known
     memory = measured(
         memory, QUEUE, view.load.queued, now=view.now, span_s=view.load.mean_over_s, keep_s=scaling.window_s
     )
     load = average(memory.load, view.now, scaling.window_s) or 0.0
-    needed = ceil(load / view.service.target_concurrency - _EPSILON)
+    # A floor under what is there, and no order for more: in it is the backlog of whoever boots.
+    needed = min(max(1, view.current), ceil(load / view.service.target_concurrency - _EPSILON))
     waited_s = view.load.oldest_wait_s
     if memory.grew_at is not None and waited_s > view.now - memory.grew_at:
         waited_s = 0.0  # it came before the fleet was what it is

@@ -21,8 +21,9 @@ def wish(view: View) -> Wish:
     """The fewest Replicas that leave at most `queued` requests waiting for each, and that hold all that runs."""
     scaling, batch, ready = view.service.scaling, view.service.concurrency, view.ready
     memory, load = view.memory, view.load
-    running_now = max(0.0, load.low - load.queued)
-    for name, value in ((QUEUED, load.queued), (BUSY, running_now)):
+    waiting_now = load.queued + load.waiting
+    running_now = max(0.0, load.low - waiting_now)
+    for name, value in ((QUEUED, waiting_now), (BUSY, running_now)):
         memory = measured(memory, name, value, now=view.now, span_s=load.mean_over_s, keep_s=scaling.window_s)
     queued = mean(memory, QUEUED, now=view.now, window_s=scaling.window_s) or 0.0
     running = mean(memory, BUSY, now=view.now, window_s=scaling.window_s) or 0.0
@@ -43,4 +44,5 @@ def wish(view: View) -> Wish:
         )
         if wanted <= view.current:
             reason += f", and {view.current - ready} are on their way"
-    return Wish(replicas=wanted, reason=reason, memory=memory)
+    unknown = "" if load.queued_known else "how many wait is unknown"
+    return Wish(replicas=wanted, reason=reason, memory=memory, why_unknown=unknown)

@@ -64,6 +64,16 @@ async def _region(sdk: Sdk, images: Images, settings: Settings, region: str, fle
                 TagSpecifications=tagged("security-group", tags),
             ),
         ),
+        (
+            "import_key_pair",
+            sdk.allowed(
+                region,
+                "import_key_pair",
+                KeyName=f"fleetctl-{fleet}",
+                PublicKeyMaterial=b"asked by fleetctl doctor",
+                TagSpecifications=tagged("key-pair", tags),
+            ),
+        ),
     ]
     machines = [
         machine["InstanceId"]

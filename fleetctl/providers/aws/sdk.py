@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fleetctl.errors import MissingDependency, ProviderError
+from fleetctl.errors import InvalidRequest, MissingDependency, ProviderError
 from fleetctl.providers._shared.options import on_loopback
 from fleetctl.providers._shared.threads import Calls
 from fleetctl.providers.aws.refusals import no_answer, refusal
@@ -75,6 +75,8 @@ class Sdk:
         """Ask, without doing it, whether it might be done. Raises what doing it would raise for want of permission."""
         try:
             await self.read(region, action, **{**parameters, "DryRun": True})
+        except InvalidRequest:
+            return  # permissions are judged first: who is told that the request is wrong was allowed to send it
         except ProviderError as error:
             if error.provider_code != "DryRunOperation":
                 raise

@@ -64,7 +64,7 @@ def tagged(kind: str, tags: Mapping[str, str]) -> list[dict[str, object]]:
 
 
 def tags_of(resource: Mapping[str, Any]) -> dict[str, str]:
-    found: Iterable[Mapping[str, str]] = resource.get("Tags") or ()
+    found: Iterable[Mapping[str, str]] = resource.get("Tags") or resource.get("TagSet") or ()  # an interface's
     return {tag["Key"]: tag["Value"] for tag in found}
 
 

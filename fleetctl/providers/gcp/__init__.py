@@ -2,13 +2,13 @@
 
 from fleetctl.ports import Provider
 from fleetctl.providers import Setup
-from fleetctl.providers.gcp.permissions import permissions
-from fleetctl.providers.gcp.provider import GcpProvider
-from fleetctl.providers.gcp.settings import settings
+from fleetctl.providers.gcp.compute import GcpProvider
+from fleetctl.providers.gcp.role import permissions
+from fleetctl.providers.gcp.settings import read_settings
 
 __all__ = ["permissions", "provider"]
 
 
 def provider(setup: Setup) -> Provider:
     """Google Compute Engine for a fleet. Raises `UsageError` for settings that are wrong."""
-    return GcpProvider(settings(setup))
+    return GcpProvider(read_settings(setup))

@@ -198,7 +198,7 @@ class Api:
         """The numbers of all resources of the project that are being deleted now."""
         found: set[str] = set()
         request = "AggregatedListGlobalOperationsRequest"
-        filtered = "(operationType = delete) (status != DONE)"
+        filtered = '(operationType = "delete") (status != "DONE")'
         for _, scoped in self._aggregated("globalOperations", "GlobalOperations", request, filtered):
             found.update(str(one.target_id) for one in scoped.operations if one.operation_type == "delete")
         return frozenset(found)

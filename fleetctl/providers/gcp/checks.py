@@ -10,7 +10,7 @@ from fleetctl.model.services import Gpu, Pool
 from fleetctl.providers.gcp.api import Api
 from fleetctl.providers.gcp.asking import Asking
 from fleetctl.providers.gcp.network import Network
-from fleetctl.providers.gcp.permissions import needed
+from fleetctl.providers.gcp.role import needed
 from fleetctl.providers.gcp.settings import Settings
 
 _SHOWN = 4
@@ -39,17 +39,17 @@ class Look:
         self._list = listing
 
     async def all(self, pools: Sequence[Pool]) -> tuple[Check, ...]:
-        credentials = await self._tried("gcp: credentials", self._credentials)
+        credentials = await self._tried("gcp credentials", self._credentials)
         if credentials.status == "fail":
             return (credentials,)  # all else would say the same
         return (
             credentials,
-            await self._tried("gcp: permissions", self._permissions),
-            await self._tried("gcp: instances", self._instances),
-            await self._tried("gcp: network", self._found_network),
+            await self._tried("gcp permissions", self._permissions),
+            await self._tried("gcp instances", self._instances),
+            await self._tried("gcp network", self._found_network),
             self._ssh(),
-            await self._tried("gcp: image", lambda: self._found_image(pools)),
-            *[await self._tried(f"gcp: pool/{pool.name}", partial(self._pool, pool)) for pool in pools],
+            await self._tried("gcp image", lambda: self._found_image(pools)),
+            *[await self._tried(f"gcp pool/{pool.name}", partial(self._pool, pool)) for pool in pools],
         )
 
     async def _tried(self, name: str, look: Callable[[], Awaitable[Check]]) -> Check:
@@ -60,17 +60,17 @@ class Look:
 
     async def _credentials(self) -> Check:
         project = await self._asking.read("project", self._api.own_project)
-        return Check(check="gcp: credentials", status="ok", detail=f"project {project.name or self._settings.project}")
+        return Check(check="gcp credentials", status="ok", detail=f"project {project.name or self._settings.project}")
 
     async def _permissions(self) -> Check:
         wanted = needed({"reservation": self._settings.reservation})
         held = await self._asking.read("permissions", lambda: self._api.permissions(wanted))
         lacking = [permission for permission in wanted if permission not in held]
         if not lacking:
-            return Check(check="gcp: permissions", status="ok", detail=f"all {len(wanted)} that are needed")
+            return Check(check="gcp permissions", status="ok", detail=f"all {len(wanted)} that are needed")
         shown = ", ".join(lacking[:_SHOWN]) + (f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else "")
         return Check(
-            check="gcp: permissions",
+            check="gcp permissions",
             status="fail",
             detail=f"lacking: {shown}",
             fix="grant the role of: fleetctl provider permissions gcp",
@@ -78,25 +78,25 @@ class Look:
 
     async def _instances(self) -> Check:
         there = len((await self._list(self._settings.fleet)).instances)
-        return Check(check="gcp: instances", status="ok", detail=f"{there} of fleet {self._settings.fleet}")
+        return Check(check="gcp instances", status="ok", detail=f"{there} of fleet {self._settings.fleet}")
 
     async def _found_network(self) -> Check:
         name = await self._network.chosen()
         detail = f"network {name}" if name else "a network of the fleet's own is made at the first launch"
-        return Check(check="gcp: network", status="ok", detail=detail)
+        return Check(check="gcp network", status="ok", detail=detail)
 
     def _ssh(self) -> Check:
         if self._settings.ssh_sources:
             sources = ", ".join(self._settings.ssh_sources)
             open_to_all = any(source.endswith("/0") for source in self._settings.ssh_sources)
             return Check(
-                check="gcp: ssh sources",
+                check="gcp ssh sources",
                 status="warn" if open_to_all else "ok",
                 detail=f"port 22 is open to {sources}",
                 fix="name your own networks under providers.gcp.ssh_sources" if open_to_all else "",
             )
         return Check(
-            check="gcp: ssh sources",
+            check="gcp ssh sources",
             status="warn",
             detail="nobody may reach port 22, so no node can be reached from outside its network",
             fix="set providers.gcp.ssh_sources to your own networks, as in [203.0.113.7/32]",
@@ -105,10 +105,10 @@ class Look:
     async def _found_image(self, pools: Sequence[Pool]) -> Check:
         gpu = pools[0].gpu[0] if pools and pools[0].gpu else Gpu(name="ANY")
         image = await self._image(None, gpu)
-        return Check(check="gcp: image", status="ok", detail=image.rpartition("/")[2])
+        return Check(check="gcp image", status="ok", detail=image.rpartition("/")[2])
 
     async def _pool(self, pool: Pool) -> Check:
-        name = f"gcp: pool/{pool.name}"
+        name = f"gcp pool/{pool.name}"
         found = await self._offers(pool)
         wanted = " or ".join(str(gpu) for gpu in pool.gpu)
         if not found:

@@ -1,5 +1,6 @@
 """What an error of Google's means for us: who must act on it, and whether anything may have been done."""
 
+import re
 from collections.abc import Sequence
 
 from fleetctl.errors import (
@@ -70,6 +71,9 @@ _CLASSES: dict[str, type[ProviderError]] = {
     "resourceNotReady": ProviderError,
 }
 
+_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
+"""What the SDK puts before Google's own words."""
+
 _HINTS: dict[type[ProviderError], str] = {
     NoCapacity: "another zone, type or market is tried: fleetctl explain",
     QuotaExceeded: "ask for more at https://console.cloud.google.com/iam-admin/quotas",
@@ -133,7 +137,8 @@ def translated(error: Exception, what: str, *, changing: bool) -> ProviderError 
         if error.reason:
             reasons.append(str(error.reason))
         status = int(error.code or 500)
-        return of_reply(what, status=status, reasons=reasons, message=error.message, changing=changing)
+        message = _REQUEST.sub("", error.message)
+        return of_reply(what, status=status, reasons=reasons, message=message, changing=changing)
     if isinstance(error, TransportError):
         return ProviderError(f"gcp: {what}: no token to be had: {error}", hint=_LATER)  # so nothing was sent
     if isinstance(error, GoogleAuthError):

@@ -18,7 +18,7 @@ FAMILY = re.compile(r"common-cu([0-9]+)-ubuntu-([0-9]+)-nvidia-([0-9]+)")
 _LAST_DRIVER = {"P4": 580, "P100": 580, "V100": 580}
 """The last driver branch for GPUs older than Turing. Source: NVIDIA's release notes of driver 580."""
 
-_FILTER = "(status = READY) (architecture = X86_64)"
+_FILTER = '(status = "READY") (architecture = "X86_64")'
 _RETIRED = ("DEPRECATED", "DELETED", "OBSOLETE")
 
 

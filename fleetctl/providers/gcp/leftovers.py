@@ -39,7 +39,11 @@ _KINDS: Mapping[str, _Kind] = {
 def found(api: Api, fleet: str) -> tuple[Leftover, ...]:
     """Everything of the fleet besides Instances, in the order in which it can be removed."""
     return (
-        *(_disk(zone, disk) for zone, disk in api.disks(f"labels.{names.FLEET_LABEL} = {fleet}") if _ours(disk, fleet)),
+        *(
+            _disk(zone, disk)
+            for zone, disk in api.disks(f'labels.{names.FLEET_LABEL} = "{fleet}"')
+            if _ours(disk, fleet)
+        ),
         *(
             _shared(RULE, rule.name, rule.creation_timestamp)
             for rule in api.firewalls()

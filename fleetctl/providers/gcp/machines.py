@@ -140,8 +140,8 @@ def _metadata(spec: LaunchSpec, settings: Settings) -> dict[str, str]:
     }
     if spec.user_data:
         found["user-data"] = spec.user_data
-    if spec.ssh_key:
-        found["ssh-keys"] = f"{settings.ssh_user}:{spec.ssh_key.strip()}"
+    if ssh_key := spec.ssh_key or settings.ssh_key:
+        found["ssh-keys"] = f"{settings.ssh_user}:{ssh_key.strip()}"
     for key, value in found.items():
         if len(value.encode()) > _METADATA_MAX:
             raise InvalidRequest(f"gcp: {key} has more than {_METADATA_MAX} bytes, the most that metadata can hold")

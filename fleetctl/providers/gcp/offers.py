@@ -102,7 +102,7 @@ def _places(api: Api, machines: Sequence[MachineType], regions: Sequence[str]) -
 
 
 def _any_of(wanted: Iterable[str]) -> str:
-    return " OR ".join(f"(name = {name})" for name in dict.fromkeys(wanted))
+    return " OR ".join(f'(name = "{name}")' for name in dict.fromkeys(wanted))
 
 
 def _quotas(quotas: Iterable["compute_v1.Quota"]) -> dict[str, float]:

@@ -53,6 +53,8 @@ class Settings:
     address: str = "ssh://{user}@{ip}:22"
     network: str = ""
     """Empty: the project's `default` network, or one of the fleet's own where the project has none."""
+    ssh_key: str = ""
+    """The fleet's public key, for launches that bring none of their own."""
     reservation: str = ""
     """The reservation that the reserved market draws on; empty: there is no reserved market."""
     endpoint: str = ""
@@ -64,7 +66,7 @@ class Settings:
         return bool(self.endpoint) and on_loopback(self.endpoint)
 
 
-def settings(setup: Setup) -> Settings:
+def read_settings(setup: Setup) -> Settings:
     """The settings of a fleet. Raises `UsageError` with the name of the one that is wrong."""
     options = Options(GCP, setup.options, _KEYS)
     project = options.text("project")
@@ -99,6 +101,7 @@ def settings(setup: Setup) -> Settings:
         ssh_sources=options.sources("ssh_sources"),
         address=options.address(),
         network=options.text("network"),
+        ssh_key=setup.ssh_key,
         reservation=options.text("reservation"),
         endpoint=endpoint.rstrip("/"),
         catalog=setup.home.root / "catalog",

@@ -162,8 +162,9 @@ class Cloud:
         if held is not None:
             if held["properties"]["provisioningState"] == "Deleting":
                 raise ArmError(409, "OperationNotAllowed", "The machine is being deleted.")
-            if held["asked"] != body:
+            if held["asked"] | {"tags": {}} != body | {"tags": {}}:
                 raise ArmError(409, "PropertyChangeNotAllowed")
+            held["tags"] = dict(body["tags"])  # tags may be changed at any time, and here would be
             return 200, held, self.begin("Microsoft.Compute", lambda: None)
         self._allowed(body)
         configuration = wanted["networkProfile"]["networkInterfaceConfigurations"][0]

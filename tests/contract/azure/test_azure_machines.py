@@ -172,6 +172,27 @@ async def test_launches_at_once_ask_azure_once(azure: World, cloud: CloudUnderTe
     assert puts(azure) == 1
 
 
+async def test_machine_made_by_another_process_since_we_looked_is_not_touched(
+    azure: World, cloud: CloudUnderTest
+) -> None:
+    first = azure.make(FLEET, nothing)
+    await first.launch(launch_spec(cloud))
+    theirs = azure.server.accepted[0]
+    theirs["tags"] |= {"fleetctl-pool": "theirs"}
+    await first.terminate(ONE)
+
+    def at_the_last_moment(name: str) -> None:
+        path = name.removeprefix(f"PUT {azure.server.url}")
+        if path.endswith(f"/{VM}/{ONE}") and name.startswith("PUT"):
+            azure.server.cloud.put(path, VM, theirs)
+
+    await azure.make(FLEET, at_the_last_moment).launch(launch_spec(cloud))
+
+    (machine,) = azure.server.cloud.of(VM)
+    assert machine["tags"]["fleetctl-pool"] == "theirs"
+    assert len(azure.server.accepted) == 1
+
+
 async def test_network_removed_meanwhile_is_made_anew(azure: World, cloud: CloudUnderTest) -> None:
     provider, other = azure.make(FLEET, nothing), azure.make(FLEET, nothing)
     await provider.launch(launch_spec(cloud))

@@ -4,6 +4,7 @@ Two laws. Safety, after every step: no id is on two machines. Convergence, once 
 `fleetctl teardown` does leaves nothing, neither a machine nor anything beside one.
 """
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -38,6 +39,7 @@ FAULTY: tuple[tuple[Operation, tuple[Kind, ...]], ...] = (
     (Operation.LAUNCH, (Kind.CAPACITY, Kind.QUOTA, Kind.THROTTLED, Kind.REFUSED, Kind.BROKEN, Kind.CUT, Kind.EXPIRED)),
     (Operation.LAUNCH, (Kind.BROKEN, Kind.CUT, Kind.UNKNOWN_CODE)),
     (Operation.LIST, (Kind.HIDDEN, Kind.PAGE, Kind.THROTTLED, Kind.REFUSED, Kind.EXPIRED)),
+    (Operation.LIST, (Kind.HIDDEN,)),
     (Operation.START, (Kind.REFUSED, *LOSSES[:2], Kind.CAPACITY)),
     (Operation.STOP, (Kind.REFUSED, *LOSSES[:2])),
     (Operation.TERMINATE, (Kind.REFUSED, *LOSSES[:2], Kind.THROTTLED, Kind.EXPIRED)),
@@ -115,7 +117,18 @@ def _next_call(
 ) -> tuple[str, Callable[[], Awaitable[object]]]:
     one = chance.choice(IDS)
     zone = IDS.index(one) % 2  # an id has one Offer for life, as in the store
-    verb = chance.choices(("launch", "list", "stop", "start", "terminate", "leftovers"), weights=(6, 2, 1, 1, 2, 1))[0]
+    verbs = {"launch": 6, "launch twice at once": 2, "list": 2, "stop": 1, "start": 1, "terminate": 2, "leftovers": 1}
+    verb = chance.choices(tuple(verbs), weights=tuple(verbs.values()))[0]
+    spec = launch_spec(cloud, one, zone=zone)
+
+    async def launch_twice() -> None:
+        # Duplicate delivery: two controllers, each with a memory of its own, act on one intent.
+        rival = cloud.make(FLEET, nothing)
+        ends = await asyncio.gather(provider.launch(spec), rival.launch(spec), return_exceptions=True)
+        await rival.close()
+        failures = [end for end in ends if end is not None]
+        for failure in sorted(failures, key=lambda failure: isinstance(failure, Exception)):
+            raise failure  # a death goes before an error
 
     async def remove_some() -> None:
         # As a teardown broken off: only while no machine is seen, as `fleetctl teardown` does it.
@@ -128,7 +141,9 @@ def _next_call(
 
     match verb:
         case "launch":
-            return f"launch {one}", lambda: provider.launch(launch_spec(cloud, one, zone=zone))
+            return f"launch {one}", lambda: provider.launch(spec)
+        case "launch twice at once":
+            return f"launch {one} twice at once", launch_twice
         case "list":
             return "list", lambda: provider.list(FLEET)
         case "leftovers":

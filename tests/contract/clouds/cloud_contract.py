@@ -520,8 +520,9 @@ class CloudContract:
     async def test_giving_back_killed_at_any_boundary_and_repeated_leaves_nothing(self, cloud: CloudUnderTest) -> None:
         await cloud.make(FLEET, nothing).launch(launch_spec(cloud))
         names = await boundaries(cloud, give_back)
+        last_of_each = sorted({name: place for place, name in enumerate(names)}.values())
 
-        for place in range(len(names)):
+        for place in last_of_each:  # a way back has some forty requests of a dozen kinds; the sequences try the rest
             await cloud.make(FLEET, nothing).launch(launch_spec(cloud, InstanceId(f"gpu-k-{place}")))
             with suppress(Killed):  # the second way back may be shorter than the first
                 await give_back(cloud.make(FLEET, killing(place)))

@@ -5,6 +5,7 @@ The judge of every request and reply is in `gcp_discovery.py`; judged by nobody 
 """
 
 import itertools
+import re
 import threading
 import time
 import uuid
@@ -442,7 +443,7 @@ def _launchable(zone: str, body: Mapping[str, Any]) -> None:
         raise Refused("Scheduling must have preemptible be false when AutomaticRestart is true.", reason="invalid")
     for labels in (body.get("labels", {}), body["disks"][0]["initializeParams"].get("labels", {})):
         for key, value in labels.items():
-            if len(value) > 63 or value.lower() != value or not value.replace("-", "").replace("_", "").isalnum():
+            if re.fullmatch(r"[a-z0-9_-]{0,63}", value) is None:
                 raise Refused(f"Invalid value for field 'resource.labels': '{key}={value}'.")
     image = body["disks"][0]["initializeParams"]["sourceImage"]
     if DEEP_LEARNING in image and image.rpartition("/")[2] not in {name for _, name in IMAGES}:

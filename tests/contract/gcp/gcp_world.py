@@ -16,8 +16,8 @@ from fleetctl.paths import Home
 from fleetctl.ports import Provider
 from fleetctl.providers import Setup
 from fleetctl.providers.gcp.api import Limits
-from fleetctl.providers.gcp.provider import GcpProvider
-from fleetctl.providers.gcp.settings import settings
+from fleetctl.providers.gcp.compute import GcpProvider
+from fleetctl.providers.gcp.settings import read_settings
 
 SHORT = Limits(read_s=1.5, change_s=1.5, operation_s=3.0, glance_s=1.0, pause_s=0.01)
 LATE_S = 2.0
@@ -49,9 +49,14 @@ def offer(
     )
 
 
-def setup(endpoint: str, home: Path, fleet: str = FLEET, **more: object) -> Setup:
-    options = {"project": PROJECT, "regions": ["us-central1", "europe-west4"], "ssh_sources": ["203.0.113.0/24"]}
-    return Setup(fleet=fleet, home=Home(home), options={**options, "endpoint": endpoint, **more})
+def setup(endpoint: str, home: Path, fleet: str = FLEET, /, **changed: object) -> Setup:
+    options = {
+        "project": PROJECT,
+        "regions": ["us-central1", "europe-west4"],
+        "ssh_sources": ["203.0.113.0/24"],
+        "endpoint": endpoint,
+    }
+    return Setup(fleet=fleet, home=Home(home), options={**options, **changed})
 
 
 @contextmanager
@@ -68,7 +73,7 @@ def served(compute: Compute | None = None) -> Iterator[tuple[GcpServer, str]]:
 
 def under_test(server: GcpServer, endpoint: str, home: Path) -> CloudUnderTest:
     def make(fleet: str, boundary: Boundary) -> Provider:
-        return GcpProvider(settings(setup(endpoint, home, fleet)), limits=SHORT, boundary=boundary)
+        return GcpProvider(read_settings(setup(endpoint, home, fleet)), limits=SHORT, boundary=boundary)
 
     def clear() -> None:
         server.strikes.clear()

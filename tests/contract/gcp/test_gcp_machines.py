@@ -20,8 +20,8 @@ from fleetctl.errors import Gone, InvalidRequest, NoCapacity, OutcomeUnknown, Pr
 from fleetctl.model.instances import LaunchSpec, Offer, Sighting
 from fleetctl.model.names import InstanceId, PoolName
 from fleetctl.model.services import Gpu, Market
-from fleetctl.providers.gcp.provider import GcpProvider
-from fleetctl.providers.gcp.settings import settings
+from fleetctl.providers.gcp.compute import GcpProvider
+from fleetctl.providers.gcp.settings import read_settings
 
 ZONE = "us-central1-a"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbd8vTQ0fXlWfyYbKIuyVq3s7ZT8Vh7Ff1p0p0p0p0p fleet"
@@ -46,7 +46,7 @@ async def make(served_here: tuple[GcpServer, str], tmp_path: Path) -> AsyncItera
     made = []
 
     def one(*, limits: Any = SHORT, fleet: str = FLEET, **options: object) -> GcpProvider:
-        made.append(GcpProvider(settings(setup(served_here[1], tmp_path, fleet, **options)), limits=limits))
+        made.append(GcpProvider(read_settings(setup(served_here[1], tmp_path, fleet, **options)), limits=limits))
         return made[-1]
 
     yield one
@@ -352,7 +352,7 @@ async def test_launch_that_takes_too_long_is_unknown_and_listed(server: GcpServe
     await provider.launch(spec(TWO))
     server.compute.operation_s = 1.0
 
-    with pytest.raises(OutcomeUnknown, match="goes on after"):
+    with pytest.raises(OutcomeUnknown, match="was accepted; how it ended is not known"):
         await provider.launch(spec())
 
     assert await listed(provider) == {ONE: Sighting.BOOTING, TWO: Sighting.RUNNING}

@@ -234,7 +234,7 @@ class GcpProvider:
         """Every Instance of the fleet in any zone of the project. Blocking."""
         rows = [
             (zone, instance, machine)
-            for zone, machine in self._api.instances(f"labels.{names.FLEET_LABEL} = {fleet}")
+            for zone, machine in self._api.instances(f'labels.{names.FLEET_LABEL} = "{fleet}"')
             if machine.labels.get(names.FLEET_LABEL) == fleet and (instance := machines.instance_id(machine))
         ]
         # Google says STOPPING of a machine that is being deleted too; only the operations tell them apart.
@@ -276,7 +276,7 @@ class GcpProvider:
     def _marked(self, instance: InstanceId) -> tuple[_Placed, ...]:
         """Every machine of the project that carries the fleet's labels and the id. Blocking."""
         fleet = self._settings.fleet
-        filtered = f"(labels.{names.FLEET_LABEL} = {fleet}) (labels.{names.ID_LABEL} = {instance})"
+        filtered = f'(labels.{names.FLEET_LABEL} = "{fleet}") (labels.{names.ID_LABEL} = "{instance}")'
         return tuple(row for row in self._api.instances(filtered) if self._ours(row[1], instance))
 
     async def _delete(

@@ -63,7 +63,7 @@ def up(
         _keeps_providers(fleet, now.view())
         _agree(fleet, wanted, now, yes=yes, again=again)
         if load_config(now.home).providers != fleet.config.providers and lease_is_live(now.store, time.time()):
-            say("warning: the running controller does not know the changed providers: restart it (fleetctl daemon stop)")
+            say("warning: the running controller does not know the changed providers; restart it: fleetctl daemon stop")
         save_config(now.home, fleet.config)
         at = time.time()
         for pool in fleet.pools:

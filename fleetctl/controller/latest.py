@@ -64,9 +64,14 @@ class Latest(Generic[Key, Value]):
         self._askers: set[asyncio.Task[None]] = set()
 
     async def refresh(
-        self, sources: Mapping[Key, Callable[[], Awaitable[Value]]], *, budget_s: float
+        self,
+        sources: Mapping[Key, Callable[[], Awaitable[Value]]],
+        *,
+        budget_s: float,
+        every_s: float | None = None,
     ) -> dict[Key, Value | Unknown]:
-        """The newest answer of each source."""
+        """The newest answer of each source. `every_s`: this time asked again after so long, in place of the usual."""
+        every_s = self._every_s if every_s is None else every_s
         for key in self._entries.keys() - sources.keys():
             entry = self._entries.pop(key)
             entry.gone = True
@@ -76,9 +81,7 @@ class Latest(Generic[Key, Value]):
         due: list[tuple[_Entry[Value], Callable[[], Awaitable[Value]]]] = []
         for key, ask in sources.items():
             entry = self._entries.get(key) or self._entries.setdefault(key, _Entry())
-            if not entry.asking and (
-                entry.at == 0.0 or entry.failing_since is not None or now - entry.at >= self._every_s
-            ):
+            if not entry.asking and (entry.at == 0.0 or entry.failing_since is not None or now - entry.at >= every_s):
                 entry.asking = True
                 due.append((entry, ask))
         asked = _Round(len(due))

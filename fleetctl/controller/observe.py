@@ -23,6 +23,14 @@ its own time once and then read when it comes."""
 LISTING_EVERY_S = {"local": 0.0}
 LISTING_EVERY_DEFAULT_S = 10.0
 """Clouds throttle listings; ten seconds is far below their consistency windows."""
+LISTING_EVERY_CHANGING_S = 3.0
+"""While something there is on its way up or down, so that nobody waits for the next look."""
+_CHANGING = (
+    InstancePhase.INTENDED,
+    InstancePhase.BOOTING,
+    InstancePhase.STOPPING,
+    InstancePhase.TERMINATING,
+)
 OFFERS_EVERY_S = 300.0
 NODE_STALE_S = 10.0
 LISTING_STALE_S = 60.0
@@ -89,7 +97,7 @@ class Observer:
             if replica.phase is ReplicaPhase.READY and replica.address is not None and replica.service in by_name
         ]
         listings, offers, nodes, queues, readings = await asyncio.gather(
-            self._list(),
+            self._list(instances),
             self._offer(intents, pools),
             self._ask_nodes(instances),
             self._ask_gateway(),
@@ -125,10 +133,17 @@ class Observer:
             found[key] = node
         return found
 
-    async def _list(self) -> dict[ProviderName, Listing | Unknown]:
+    async def _list(self, instances: Mapping[InstanceId, Instance]) -> dict[ProviderName, Listing | Unknown]:
+        changing = {row.offer.provider for row in instances.values() if row.phase in _CHANGING}
+
         async def one(name: ProviderName) -> Listing | Unknown:
             provider = self._ports.providers[name]
-            found = await self._listings[name].refresh({name: lambda: provider.list(self._fleet)}, budget_s=BUDGET_S)
+            every_s = LISTING_EVERY_S.get(name, LISTING_EVERY_DEFAULT_S)
+            found = await self._listings[name].refresh(
+                {name: lambda: provider.list(self._fleet)},
+                budget_s=BUDGET_S,
+                every_s=min(every_s, LISTING_EVERY_CHANGING_S) if name in changing else every_s,
+            )
             return found[name]
 
         names = list(self._ports.providers)

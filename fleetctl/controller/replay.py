@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fleetctl.controller.journal import Entry
+from fleetctl.decide import budget
 from fleetctl.decide.scaling import decide
 from fleetctl.model.decisions import Decision, Memory
 from fleetctl.model.names import ServiceName
@@ -42,4 +43,7 @@ def replayed(entries: Iterable[Entry], *, service: ServiceName | None = None) ->
                 continue
             before = memories.get(recorded.service, Memory())
             again, memories[recorded.service] = decide(intent, recorded.inputs, before)
+            if recorded.stages and recorded.stages[-1].stage == budget.STAGE:
+                # What the machines cost is looked at after every Service has decided, and is no part of its inputs.
+                again = budget.bound(again, recorded.stages[-1])
             yield Replayed(recorded=recorded, again=again, intent=intent, memory=before)

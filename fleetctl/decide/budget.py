@@ -54,12 +54,12 @@ def _noted(draft: Draft, decision: Decision) -> Decision:
     if why is None or not waiting:
         return decision
     note = f"{len(waiting)} of {decision.desired} wait: {why}"
-    return replace(
-        decision,
-        binding=STAGE,
-        reason=f"{decision.reason}; {note}",
-        stages=(*decision.stages, StageNote(stage=STAGE, value=decision.desired - len(waiting), note=note)),
-    )
+    return bound(decision, StageNote(stage=STAGE, value=decision.desired - len(waiting), note=note))
+
+
+def bound(decision: Decision, stage: StageNote) -> Decision:
+    """The Decision with the fleet's limit as its last stage: as many Replicas are wanted, fewer get a machine."""
+    return replace(decision, binding=STAGE, reason=f"{decision.reason}; {stage.note}", stages=(*decision.stages, stage))
 
 
 def remembered(draft: Draft, memories: Sequence[tuple[ServiceName, Memory]]) -> tuple[tuple[ServiceName, Memory], ...]:

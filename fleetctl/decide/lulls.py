@@ -9,7 +9,7 @@ from fleetctl.model.services import Service
 from fleetctl.model.signals import Load
 
 LULLS_KEPT = 512
-"""Days of a service that is asked every few minutes. They are stored with every tick, so no more than tell something."""
+"""Days of a service that is asked every few minutes; they are stored with every tick."""
 RESTART_WEIGHT = 3.0
 """A second of waiting for a start is worth this many of an idle Replica. Where nothing is known yet, the last Replica
 is kept for as many cold starts: a quarter of an hour for one of five minutes, which is what people set by hand."""

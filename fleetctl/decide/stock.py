@@ -2,8 +2,8 @@
 
 Standby is a base stock: a Slot that is taken is ordered anew at once, and is back one cold start later. So what may be
 asked of it is the starts wanted within one cold start. The stock is the smallest that those exceed with at most the
-probability `1 − hit rate`; and the hit rate is a newsvendor's, `miss ÷ (miss + slot)`: a Slot pays for itself where what
-it spares users, times how often it does, is more than it costs meanwhile.
+probability `1 − hit rate`; and the hit rate is a newsvendor's, `miss ÷ (miss + slot)`: a Slot pays for itself where
+what it spares users, times how often it does, is more than it costs meanwhile.
 
 Demand is told from the moves up of the last hours, both as a compound Poisson process of their rate and sizes (whose
 distribution is Panjer's recursion) and, once there are enough, as it was: moves come in clusters more than chance has
@@ -56,8 +56,8 @@ def base_stock(
 ) -> int:
     """The smallest stock up to `most` that demand within `lead_s` exceeds with a probability of at most `1 − hit`.
 
-    `ups` are (seconds, Replicas) of all starts wanted between `since` and `until`, oldest first. One of a step's size is
-    added to them, so that a quiet time is not taken for a promise.
+    `ups` are (seconds, Replicas) of all starts wanted between `since` and `until`, oldest first. One of a step's size
+    is added to them, so that a quiet time is not taken for a promise.
     """
     if hit <= 0 or most <= 0:
         return 0

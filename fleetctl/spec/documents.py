@@ -58,9 +58,7 @@ class SloDoc(Document):
     """The promise."""
 
     ttft: PositiveDuration = Field(description="Time to the first token, queueing included, that the promise allows.")
-    percentile: Percentile | None = Field(
-        default=None, description="Per cent of requests that the promise holds for."
-    )
+    percentile: Percentile | None = Field(default=None, description="Per cent of requests that the promise holds for.")
 
 
 class MetricsDoc(Document):
@@ -299,9 +297,7 @@ class MixDoc(Document):
     """Spot and on-demand machines side by side."""
 
     spot: Share = Field(description="Share of the machines, beyond the base, that are spot.")
-    on_demand_base: Count | None = Field(
-        default=None, description="So many machines are on demand before any is spot."
-    )
+    on_demand_base: Count | None = Field(default=None, description="So many machines are on demand before any is spot.")
     fallback: bool | None = Field(default=None, description="Rent on demand while spot is short. Default: true.")
 
 

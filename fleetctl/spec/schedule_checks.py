@@ -26,7 +26,8 @@ def schedule_problems(service: Service, source: Source) -> Iterator[Problem]:
             line = line_at(source.node, ("schedule", first, "replicas"))
             yield source.problem(
                 ("schedule", second, "replicas"),
-                f"exactly {other.replicas} begins together with exactly {one.replicas} of line {line}, such as on {when}",
+                f"exactly {other.replicas} begins together with exactly {one.replicas} of line {line}, "
+                f"such as on {when}",
                 "let the one that is to hold begin a minute later, or write min or max instead",
             )
 

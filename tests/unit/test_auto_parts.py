@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetctl.decide.auto.backtest import base, least, most, tried
-from fleetctl.decide.auto.demand import PREFILL_PRIOR_S, TOKEN_PRIOR_S, learned, times, use
-from fleetctl.decide.auto.doubt import newness, stressed, youth
+from fleetctl.decide.auto.demand import PRIOR, asked_tokens, learned, rates, use, work
+from fleetctl.decide.auto.demand import scale as engine_scale
+from fleetctl.decide.auto.doubt import newness, stressed, unevenness, youth
 from fleetctl.decide.auto.leads import Lead, lead, watched
 from fleetctl.decide.auto.record import extended
 from fleetctl.decide.auto.requirement import misses_of_constant, smallest_constant
@@ -93,31 +94,101 @@ def test_standby_makes_a_follower_cheaper_where_it_costs_little() -> None:
     assert cost(9, 0.1) < cost(9, 0.9)
 
 
-@pytest.mark.parametrize("prefill_s", [0.9e-4, 1.4e-4, 2.2e-4])
-def test_the_pace_of_reading_is_learned(prefill_s: float) -> None:
+def paced(slowness: float, *, minutes: float, serving: float = 6.0, answer: float = 100.0, queue: float = 0.0) -> Pace:
+    """What is learned of an engine so much slower than the prior, by Little's law on a busy fleet."""
+    prefill_s, lone_s, shared_s = (slowness * rate for rate in PRIOR)
     pace = Pace()
-    for _ in range(1200):
-        # Little's law: ten prompts of 4,000 tokens in five seconds, on six replicas.
-        busy = 10 * 4000 * prefill_s / 5
-        in_flight = busy / (1 - 0.5 * busy / 6)
+    prompt = 1000.0
+    for _ in range(round(minutes * 12)):
+        # Each replica has four in its batch.
+        sharing = 4.0
+        cost_s = lone_s * answer / sharing + shared_s * answer + prefill_s * prompt
+        came = 5.0 * serving / cost_s
         pace = learned(
             pace,
             span_s=5.0,
-            concurrency=in_flight,
-            queue=0.0,
-            ready=6,
-            arrivals=10,
-            input_tokens=40_000,
-            output_tokens=10,
-            completed=10,
+            concurrency=queue + sharing * serving,
+            queue=queue,
+            serving=serving,
+            arrivals=came,
+            input_tokens=came * prompt,
+            output_tokens=came * answer,
+            completed=came,
         )
+    return pace
 
-    assert times(pace)[0] == pytest.approx(prefill_s, rel=0.15)
+
+@pytest.mark.parametrize("slowness", [1 / 8, 1 / 2, 1.0, 3.0, 10.0])
+def test_an_engine_of_any_speed_is_known_within_two_minutes(slowness: float) -> None:
+    pace = paced(slowness, minutes=2.0)
+
+    assert engine_scale(pace) == pytest.approx(slowness, rel=0.2)
+    for one, prior in zip(rates(pace), PRIOR, strict=True):
+        assert one == pytest.approx(slowness * prior, rel=0.25)
+
+
+def test_a_full_fleet_with_a_queue_tells_the_same_of_the_engine() -> None:
+    without, full = paced(4.0, minutes=10.0), paced(4.0, minutes=10.0, queue=40.0)
+
+    assert rates(full).prefill_s == pytest.approx(rates(without).prefill_s, rel=0.1)
+    assert rates(full).written_s(16) == pytest.approx(rates(without).written_s(16), rel=0.1)
 
 
 def test_without_evidence_the_priors_stand() -> None:
-    assert times(Pace()) == pytest.approx((PREFILL_PRIOR_S, TOKEN_PRIOR_S))
+    assert rates(Pace()) == pytest.approx(PRIOR)
     assert use(Pace(), 5.0) == 1.0
+
+
+def test_unknown_answers_are_not_taken_for_empty_ones() -> None:
+    known = paced(1.0, minutes=5.0)
+    pace = known
+    for _ in range(24):
+        pace = learned(
+            pace,
+            span_s=5.0,
+            concurrency=24.0,
+            queue=0.0,
+            serving=6.0,
+            arrivals=50.0,
+            input_tokens=50_000.0,
+            output_tokens=None,
+            completed=None,
+        )
+
+    assert asked_tokens(pace, 1.0) > 0.5 * asked_tokens(known, 1.0)
+
+
+def test_longer_answers_are_seen_before_they_end() -> None:
+    pace = paced(1.0, minutes=10.0)
+    usual = asked_tokens(pace, 1.0)
+
+    # For a minute nobody ends, and those in flight are twice as many.
+    for _ in range(12):
+        pace = learned(
+            pace,
+            span_s=5.0,
+            concurrency=60.0,
+            queue=0.0,
+            serving=6.0,
+            arrivals=40.0,
+            input_tokens=40_000.0,
+            output_tokens=0.0,
+            completed=0.0,
+        )
+
+    assert asked_tokens(pace, 1.0) > 1.1 * usual
+
+
+def test_a_prompt_is_work_at_once_and_an_answer_for_as_long_as_it_is_written() -> None:
+    pace = paced(1.0, minutes=30.0, answer=800.0)
+    read = Record(arrivals=(0.0,) * 8, input_tokens=(0.0, 8000.0, *(0.0,) * 6), output_tokens=(0.0,) * 8)
+    written = Record(arrivals=(0.0,) * 8, input_tokens=(0.0,) * 8, output_tokens=(0.0, 8000.0, *(0.0,) * 6))
+
+    prompt, answer = work(read, pace, 16, 5.0), work(written, pace, 16, 5.0)
+
+    assert [one > 0 for one in prompt] == [False, True, *[False] * 6]
+    assert [one > 0 for one in answer] == [False, True, True, True, True, False, False, False]
+    assert work(written, pace, 16, 5.0, 5) == answer[3:]
 
 
 def test_uneven_prompts_leave_less_of_a_replica() -> None:
@@ -130,7 +201,7 @@ def test_uneven_prompts_leave_less_of_a_replica() -> None:
             span_s=1.0,
             concurrency=1.0,
             queue=0.0,
-            ready=2,
+            serving=2,
             arrivals=1,
             input_tokens=tokens,
             output_tokens=1,
@@ -169,14 +240,15 @@ def test_a_start_that_is_overdue_lengthens_the_lead() -> None:
     assert planned == Lead(cold_s=900.0, standby_s=8.0)
 
 
-def test_doubt_fades_and_never_goes() -> None:
-    works = [1.0, 1.0, 10.0]
-
-    young, old = stressed(works, 1.0), stressed(works, 0.0)
+def test_doubt_fades_with_age_and_is_small_where_all_minutes_are_alike() -> None:
+    steady, bursty = [5.0, 6.0] * 200, ([1.0] * 90 + [30.0] * 10) * 2 + [1.0] * 200
 
     assert youth(0.0, 270.0) == newness(0.0, 270.0) == 1.0
     assert youth(10_000.0, 270.0) == newness(10_000.0, 270.0) == 0.0
-    assert all(one > two > three for one, two, three in zip(young, old, works, strict=True))
+    assert unevenness(steady) < 0.05 < 0.5 < unevenness(bursty)
+    assert stressed(bursty, 0.0) == bursty
+    assert max(stressed(bursty, 1.0)) > 1.3 * max(bursty)
+    assert max(steady) < max(stressed(steady, 1.0)) < 1.1 * max(steady)
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,15 @@ def test_engines_histograms_are_counted_where_there_is_no_gateway() -> None:
 def test_the_gateways_histogram_counts_where_there_is_one_and_only_if_it_is_wanted() -> None:
     def stats(ttft: Histogram) -> QueueStats:
         return QueueStats(
-            **{"at": 0.0, "service": ServiceName("chat"), "queued": 0, "oldest_wait_s": 0.0, "in_flight": ()},
-            **{"arrived": 0, "completed": 0, "failed": 0, "ttft": ttft},
+            at=0.0,
+            service=ServiceName("chat"),
+            queued=0,
+            oldest_wait_s=0.0,
+            in_flight=(),
+            arrived=0,
+            completed=0,
+            failed=0,
+            ttft=ttft,
         )
 
     _, tally = measured(None, [], {}, stats(counted(1, 1, 1, 1)), LOAD, 0.0, latencies=True)

@@ -50,6 +50,9 @@ IDLE_S = 900.0
 DRAIN_SHARE = 0.2
 """A backlog may add this share of the load to what is ordered: it is worked off in the time that this takes, and a
 surge is not ordered twice over."""
+YOUNG_DRAIN_SHARE = 1.0
+"""…but while young it may add this share: a fleet that begins far too small loses every request until it has caught
+up, and who knows no more than a minute of the load cannot overshoot what nobody has measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +231,7 @@ def _wished(parameters: Parameters, state: Learned, seen: Observation, times: Le
         _rule_want(rule, recent, hold_bins) if rule else _Want(0, "rule", ""),
         _start_want(state, times, now),
         _spare_want(recent, hold_bins),
-        _surge_want(parameters, state, seen, recent, times, hold_bins),
+        _surge_want(parameters, state, seen, recent, times, hold_bins, now),
     ]
     want = max(wants, key=lambda one: one.replicas)
     if _idle(state, seen):
@@ -290,7 +293,13 @@ def _spare_want(recent: list[float], hold_bins: int) -> _Want:
 
 
 def _surge_want(
-    parameters: Parameters, state: Learned, seen: Observation, recent: list[float], times: Lead, hold_bins: int
+    parameters: Parameters,
+    state: Learned,
+    seen: Observation,
+    recent: list[float],
+    times: Lead,
+    hold_bins: int,
+    now: float,
 ) -> _Want:
     """What the last minute's load needs, and the backlog that is left when a replica ordered now would be ready.
 
@@ -309,7 +318,11 @@ def _surge_want(
     if waiting > KEEP_SHARE * promised and seen.ordered > rate_want and left <= 0:
         return _Want(seen.ordered, "backlog", f"{waiting:.0f} s of work waits: nothing is given up before it is done")
     if left > 0:
-        extra = min(left / (DRAIN_LEADS * times.cold_s), DRAIN_SHARE * rate + 1.0)
-        return _Want(rate_want + extra, "backlog", f"{rate:.2f} replicas' work a second, and {left:.0f} s of it waits")
+        young = newness(now - state.began, times.cold_s)
+        share = DRAIN_SHARE + (YOUNG_DRAIN_SHARE - DRAIN_SHARE) * young
+        extra = min(left / (DRAIN_LEADS * times.cold_s), share * rate + 1.0)
+        return _Want(
+            max(rate_want, rate + extra), "backlog", f"{rate:.2f} replicas' work a second, and {left:.0f} s of it waits"
+        )
     level = _level(recent, RECENT_BINS, hold_bins)
     return _Want(RECENT_MARGIN * level, "load", f"the strongest minute of late alone needs {level:.2f}")

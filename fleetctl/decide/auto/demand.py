@@ -11,7 +11,6 @@ fitted to sums over half minutes. Before that one scale for all three is found, 
 and by little in their proportions; the fit is then a ridge around the priors at that scale.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import exp
 from typing import NamedTuple
@@ -27,7 +26,7 @@ DOUBTS = (0.4, 0.3, 0.5)
 """Standard deviations of the priors of prefill, lone and shared, as shares of them, once the scale is known."""
 PRIOR_ROWS = 10.0
 """Half minutes of evidence that the ridge is worth."""
-SCALE_ROWS = 0.3
+SCALE_ROWS = 0.1
 """…and that the prior scale is worth: an engine of another speed must be known for what it is within a minute."""
 ROW_S = 30.0
 FORGET = 0.99
@@ -135,7 +134,7 @@ def neighbours(in_flight: float, serving: float) -> float:
     # One replica is idle by chance while another request comes; many are filled one by one.
     if serving < 2:
         return each / (1 - exp(-each))
-    power = 2 if serving < 4 else 4
+    power = 1.6 if serving < 4 else 2.5
     return float((1 + each**power) ** (1 / power))
 
 

@@ -1,4 +1,4 @@
-"""How much worse the future is taken to be than what was seen: much while the brain is young, a little for ever."""
+"""How much worse the future is taken to be than what was seen, while the brain is young."""
 
 from collections.abc import Sequence
 from math import sqrt

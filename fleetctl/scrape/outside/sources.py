@@ -37,6 +37,7 @@ class OutsideSources:
 
     async def close(self) -> None:
         await self._http.close()
+        self._sqs.close()
 
     async def _measured(self, signal: Signal) -> Measured:
         if signal.prometheus is not None:

@@ -29,6 +29,14 @@ class SqsQueues:
         self._busy.add(source)
         return await in_thread(lambda: self._messages(source, timeout_s), name="sqs")
 
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._making:
+            clients = list(self._clients.values())
+            self._clients.clear()
+        for client in clients:
+            client.close()
+
     def _messages(self, source: SqsSource, timeout_s: float) -> float:
         try:
             failures = extra("botocore.exceptions", "sqs", "aws")

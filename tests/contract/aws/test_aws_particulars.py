@@ -2,8 +2,6 @@
 
 import base64
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,23 +35,17 @@ from cloud_contract import (
 )
 
 from fleetctl.errors import (
-    AuthFailure,
-    FleetError,
     Gone,
     InvalidRequest,
     NoCapacity,
     OutcomeUnknown,
     ProviderError,
-    QuotaExceeded,
-    Throttled,
-    UsageError,
 )
 from fleetctl.model.names import PoolName
 from fleetctl.model.services import Gpu, Market, Placement, Pool
 from fleetctl.paths import Home
 from fleetctl.providers import Setup, load
 from fleetctl.providers.aws import AwsProvider, permissions
-from fleetctl.providers.aws.refusals import no_answer, refusal
 from fleetctl.providers.aws.settings import read_settings
 
 POOL = Pool(name=PoolName("gpu"), gpu=(Gpu(name="A10G", count=4),))
@@ -156,10 +148,7 @@ async def test_region_without_a_default_network_gets_one_of_the_fleets_own(serve
     left = await provider.leftovers(FLEET)
     (own,) = [vpc for vpc in memory.vpcs.values() if not vpc.is_default]
     routes = [
-        route.gateway
-        for table in memory.route_tables.values()
-        if table.vpc_id == own.id
-        for route in table.routes
+        route.gateway for table in memory.route_tables.values() if table.vpc_id == own.id for route in table.routes
     ]
 
     assert [leftover.kind for leftover in left if leftover.kind != "volume"] == [
@@ -370,100 +359,6 @@ async def test_policy_allows_what_is_sent_and_nothing_else(server: AwsServer) ->
     assert json.loads(json.dumps(policy)) == policy
     assert all(BARE_REGION in json.dumps(one) for one in policy["Statement"] if "Make" in one["Sid"])
     await provider.close()
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "wanted"),
-    [
-        ("InsufficientInstanceCapacity", 500, NoCapacity),
-        ("InsufficientFreeAddressesInSubnet", 400, NoCapacity),
-        ("SpotMaxPriceTooLow", 400, NoCapacity),
-        ("VcpuLimitExceeded", 400, QuotaExceeded),
-        ("MaxSpotInstanceCountExceeded", 400, QuotaExceeded),
-        ("InvalidClientTokenId", 403, AuthFailure),
-        ("ExpiredToken", 400, AuthFailure),
-        ("RequestLimitExceeded", 503, Throttled),
-        ("InvalidInstanceID.NotFound", 400, Gone),
-        ("InvalidAMIID.NotFound", 400, InvalidRequest),
-        ("MissingParameter", 400, InvalidRequest),
-        ("DependencyViolation", 400, InvalidRequest),
-        ("IncorrectInstanceState", 400, ProviderError),
-        ("Brandnew", 400, ProviderError),
-        ("Brandnew", 500, OutcomeUnknown),
-        ("InternalError", 500, OutcomeUnknown),
-        ("Unavailable", 503, OutcomeUnknown),
-    ],
-)
-def test_each_code_says_who_must_act(code: str, status: int, wanted: type[ProviderError]) -> None:
-    error = refusal("run_instances", code, "why", status, changing=True)
-
-    assert type(error) is wanted
-    assert error.provider_code == code
-    assert "why" in error.message
-    assert type(refusal("describe", code, "why", status, changing=False)) is not OutcomeUnknown
-
-
-def test_answers_that_never_came_are_told_apart_by_whether_anything_was_sent() -> None:
-    from botocore import exceptions as sdk
-
-    cases: list[tuple[Exception, type[FleetError], type[FleetError]]] = [
-        (sdk.ReadTimeoutError(endpoint_url="x"), OutcomeUnknown, ProviderError),
-        (sdk.ConnectionClosedError(endpoint_url="x"), OutcomeUnknown, ProviderError),
-        (sdk.ResponseStreamingError(error="cut"), OutcomeUnknown, ProviderError),
-        (sdk.EndpointConnectionError(endpoint_url="x", error="refused"), ProviderError, ProviderError),
-        (sdk.ConnectTimeoutError(endpoint_url="x"), ProviderError, ProviderError),
-        (sdk.NoCredentialsError(), AuthFailure, AuthFailure),
-        (sdk.ParamValidationError(report="wrong"), InvalidRequest, InvalidRequest),
-    ]
-    for error, changed, read in cases:
-        assert type(no_answer("it", error, changing=True)) is changed, error
-        assert type(no_answer("it", error, changing=False)) is read, error
-
-
-async def test_nobody_there_is_an_error_and_nothing_unknown() -> None:
-    nowhere = AwsProvider(
-        read_settings({"regions": ["us-east-1"], "endpoint": "http://127.0.0.1:9"}), fleet=FLEET, limits=LIMITS
-    )
-
-    with pytest.raises(ProviderError) as failed:
-        await nowhere.list(FLEET)
-
-    assert failed.value.provider_code == "EndpointConnectionError"
-    assert [check.status for check in await nowhere.checks(())] == ["fail"]
-    await nowhere.close()
-
-
-@pytest.mark.parametrize(
-    ("options", "wanted"),
-    [
-        ({}, "providers.aws.regions"),
-        ({"regions": []}, "providers.aws.regions"),
-        ({"regions": "us-east-1"}, "providers.aws.regions: a list"),
-        ({"regions": ["us-east-1"], "region": "x"}, "providers.aws.region: there is no such setting"),
-        ({"regions": ["us-east-1"], "disk_gb": "big"}, "providers.aws.disk_gb"),
-        ({"regions": ["us-east-1"], "ssh_sources": ["203.0.113.7/24"]}, "providers.aws.ssh_sources"),
-        ({"regions": ["us-east-1"], "endpoint": "127.0.0.1:5000"}, "providers.aws.endpoint"),
-        ({"regions": ["us-east-1"], "address": "ssh://{host}"}, "providers.aws.address"),
-    ],
-)
-def test_setting_that_makes_no_sense_is_told_by_its_name(options: dict[str, object], wanted: str) -> None:
-    with pytest.raises(UsageError, match=wanted):
-        read_settings(options)
-
-
-def test_sdk_is_imported_by_the_first_call_only() -> None:
-    script = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from fleetctl.paths import Home\n"
-        "from fleetctl.providers import Setup, load\n"
-        "load('aws')(Setup(fleet='f', home=Home(Path('h')), options={'regions': ['us-east-1']}))\n"
-        "print([name for name in sys.modules if name.split('.')[0] in ('boto3', 'botocore', 'urllib3')])\n"
-    )
-
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-
-    assert printed.stdout.strip() == "[]"
 
 
 async def test_maker_takes_the_settings_of_the_fleets_file(server: AwsServer, tmp_path: Path) -> None:  # noqa: F811

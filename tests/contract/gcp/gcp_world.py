@@ -1,15 +1,18 @@
 """The GCP provider and its server, as the contract of all clouds wants them."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from cloud_contract import FLEET, NEWLY_CODED, Boundary, CloudUnderTest, Fault, Kind, Operation, Truth
-from gcp_compute import DEEP_LEARNING, IMAGES, PROJECT, Compute
+from cloud_contract import FLEET, NEWLY_CODED, ONE, Boundary, CloudUnderTest, Fault, Kind, Operation, Truth
+from gcp_compute import Compute
 from gcp_discovery import Judge
+from gcp_market import DEEP_LEARNING, IMAGES, PROJECT
 from gcp_server import DOCUMENTS, GcpServer, Strike
 
-from fleetctl.model.instances import Offer
+from fleetctl.model.instances import LaunchSpec, Offer
 from fleetctl.model.names import InstanceId, PoolName, ProviderName
 from fleetctl.model.services import Gpu, Market, Pool
 from fleetctl.paths import Home
@@ -21,6 +24,9 @@ from fleetctl.providers.gcp.settings import read_settings
 
 SHORT = Limits(read_s=1.5, change_s=1.5, operation_s=3.0, glance_s=1.0, pause_s=0.01)
 LATE_S = 2.0
+ZONE = "us-central1-a"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbd8vTQ0fXlWfyYbKIuyVq3s7ZT8Vh7Ff1p0p0p0p0p fleet"
+Make = Callable[..., GcpProvider]
 
 _METHODS: dict[Operation, tuple[str, ...]] = {
     Operation.PREPARE: ("compute.networks.insert", "compute.firewalls.insert", "compute.firewalls.patch"),
@@ -57,6 +63,20 @@ def setup(endpoint: str, home: Path, fleet: str = FLEET, /, **changed: object) -
         "endpoint": endpoint,
     }
     return Setup(fleet=fleet, home=Home(home), options={**options, **changed})
+
+
+def spec(instance: InstanceId = ONE, at: Offer | None = None, **more: Any) -> LaunchSpec:
+    given = {"user_data": "#cloud-config\n", "ssh_key": KEY, "fleet": FLEET, **more}
+    return LaunchSpec(id=instance, pool=PoolName("gpu"), offer=at or offer(ZONE), **given)
+
+
+def only(server: GcpServer, kind: str = "instances") -> dict[str, Any]:
+    (found,) = server.compute.things[kind].values()
+    return found
+
+
+def metadata(machine: dict[str, Any]) -> dict[str, str]:
+    return {item["key"]: item["value"] for item in machine["metadata"]["items"]}
 
 
 @contextmanager
@@ -158,8 +178,6 @@ def stranger(server: GcpServer) -> None:
 
 
 def _by_hand(network: str) -> bytes:
-    import json
-
     machine = {
         "name": "by-hand",
         "machineType": "zones/us-central1-a/machineTypes/g2-standard-8",

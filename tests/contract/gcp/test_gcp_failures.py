@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cloud_contract import FLEET, ONE
 from gcp_server import Strike
-from gcp_world import SHORT, offer, served, setup
+from gcp_world import SHORT, served, setup, spec
 
 from fleetctl.errors import (
     AuthFailure,
@@ -22,8 +22,6 @@ from fleetctl.errors import (
     QuotaExceeded,
     Throttled,
 )
-from fleetctl.model.instances import LaunchSpec
-from fleetctl.model.names import PoolName
 from fleetctl.providers.gcp.compute import GcpProvider
 from fleetctl.providers.gcp.failures import AlreadyThere, of_codes, of_reply
 from fleetctl.providers.gcp.settings import read_settings
@@ -138,7 +136,3 @@ def _answer_all(listening: socket.socket, text: bytes) -> None:
         with connection:
             connection.recv(65_536)
             connection.sendall(text)
-
-
-def spec() -> LaunchSpec:
-    return LaunchSpec(id=ONE, fleet=FLEET, pool=PoolName("gpu"), offer=offer("us-central1-a"))

@@ -3,69 +3,20 @@
 Judge of every body: Google's discovery document. Ours: the server's memory, its notion of time, and its faults.
 """
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from cloud_contract import FLEET, ONE, TWO, give_back, listed, sighted
 from gcp_compute import Compute
 from gcp_server import GcpServer, Strike
-from gcp_world import SHORT, offer, served, setup, truth
+from gcp_world import KEY, ZONE, Make, metadata, offer, only, spec, truth
 
-from fleetctl.errors import Gone, InvalidRequest, NoCapacity, OutcomeUnknown, ProviderError, QuotaExceeded
-from fleetctl.model.instances import LaunchSpec, Offer, Sighting
-from fleetctl.model.names import InstanceId, PoolName
+from fleetctl.errors import Gone, InvalidRequest, NoCapacity, OutcomeUnknown, QuotaExceeded
+from fleetctl.model.instances import Sighting
+from fleetctl.model.names import InstanceId
 from fleetctl.model.services import Gpu, Market
-from fleetctl.providers.gcp.compute import GcpProvider
-from fleetctl.providers.gcp.settings import read_settings
-
-ZONE = "us-central1-a"
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbd8vTQ0fXlWfyYbKIuyVq3s7ZT8Vh7Ff1p0p0p0p0p fleet"
-
-
-@pytest.fixture
-def served_here() -> Iterator[tuple[GcpServer, str]]:
-    with served() as both:
-        yield both
-
-
-@pytest.fixture
-def server(served_here: tuple[GcpServer, str]) -> GcpServer:
-    return served_here[0]
-
-
-Make = Callable[..., GcpProvider]
-
-
-@pytest.fixture
-async def make(served_here: tuple[GcpServer, str], tmp_path: Path) -> AsyncIterator[Make]:
-    made = []
-
-    def one(*, limits: Any = SHORT, fleet: str = FLEET, **options: object) -> GcpProvider:
-        made.append(GcpProvider(read_settings(setup(served_here[1], tmp_path, fleet, **options)), limits=limits))
-        return made[-1]
-
-    yield one
-    for provider in made:
-        await provider.close()
-
-
-def spec(instance: InstanceId = ONE, at: Offer | None = None, **more: Any) -> LaunchSpec:
-    given = {"user_data": "#cloud-config\n", "ssh_key": KEY, "fleet": FLEET, **more}
-    return LaunchSpec(id=instance, pool=PoolName("gpu"), offer=at or offer(ZONE), **given)
-
-
-def only(server: GcpServer, kind: str = "instances") -> dict[str, Any]:
-    (found,) = server.compute.things[kind].values()
-    return found
-
-
-def metadata(machine: dict[str, Any]) -> dict[str, str]:
-    return {item["key"]: item["value"] for item in machine["metadata"]["items"]}
 
 
 async def test_machine_is_asked_for_as_a_whole(server: GcpServer, make: Make) -> None:
@@ -169,63 +120,6 @@ async def test_stop_says_what_becomes_of_local_disks(server: GcpServer, make: Ma
     assert only(server)["networkInterfaces"][0]["nicType"] == "GVNIC"
 
 
-async def test_own_network_lets_in_port_22_from_the_sources_alone(server: GcpServer, make: Make) -> None:
-    await make().launch(spec())
-
-    rules = {rule["name"].rpartition("-")[0]: rule for rule in server.compute.things["firewalls"].values()}
-    allow, deny = rules["fleetctl-test-fleet-ssh"], rules["fleetctl-test-fleet-deny"]
-    assert only(server, "networks")["name"] == "fleetctl-test-fleet-net"
-    assert allow["allowed"] == [{"IPProtocol": "tcp", "ports": ["22"]}]
-    assert allow["sourceRanges"] == ["203.0.113.0/24"]
-    assert deny["denied"] == [{"IPProtocol": "all"}]
-    assert deny["sourceRanges"] == ["0.0.0.0/0"]
-    assert allow["priority"] < deny["priority"] < 1000
-    assert allow["targetTags"] == deny["targetTags"] == only(server)["tags"]["items"]
-
-
-async def test_default_network_is_used_and_never_removed(server: GcpServer, make: Make) -> None:
-    server.compute = Compute(default_network=True)
-    provider = make()
-
-    await provider.launch(spec())
-    await give_back(provider)
-
-    assert [name for _, name in server.compute.things["networks"]] == ["default"]
-    assert server.compute.things["firewalls"] == {}
-    assert server.calls["compute.networks.insert"] == 0
-
-
-async def test_without_sources_nobody_gets_in(server: GcpServer, make: Make) -> None:
-    await make().launch(spec())
-    await make(ssh_sources=[]).launch(spec(TWO))
-
-    names = [name for _, name in server.compute.things["firewalls"]]
-    assert [name.rpartition("-")[0] for name in names] == ["fleetctl-test-fleet-deny"]
-
-
-async def test_rule_that_somebody_changed_is_mended(server: GcpServer, make: Make) -> None:
-    await make().launch(spec())
-    rule = next(rule for rule in server.compute.things["firewalls"].values() if "-ssh-" in rule["name"])
-    rule["sourceRanges"] = ["0.0.0.0/0"]
-
-    await make().launch(spec(TWO))
-
-    assert rule["sourceRanges"] == ["203.0.113.0/24"]
-    assert server.calls["compute.firewalls.patch"] == 1
-
-
-async def test_network_that_has_gone_is_made_again(server: GcpServer, make: Make) -> None:
-    provider = make()
-    await provider.launch(spec())
-    await give_back(make())  # by another process
-
-    with pytest.raises(InvalidRequest):
-        await provider.launch(spec(TWO))
-    await provider.launch(spec(TWO))
-
-    assert truth(server.compute, FLEET).machines == (TWO,)
-
-
 async def test_failures_of_earlier_processes_are_not_taken_for_answers(server: GcpServer, make: Make) -> None:
     server.compute.fail_next = [("ZONE_RESOURCE_POOL_EXHAUSTED", "")] * 2
     for _ in range(2):
@@ -315,99 +209,6 @@ async def test_too_much_user_data_is_refused_before_anything_is_made(server: Gcp
         await make().launch(spec(user_data="x" * 262_145))
 
     assert truth(server.compute, FLEET).machines == ()
-
-
-async def test_machine_being_deleted_is_not_taken_for_one_that_stops(server: GcpServer, make: Make) -> None:
-    provider = make(limits=replace(SHORT, glance_s=0.05))
-    for one in (ONE, TWO):
-        await provider.launch(spec(one))
-    server.compute.operation_s = 1.5
-
-    await provider.stop(ONE)
-    await provider.terminate(TWO)
-    going = await listed(make())
-    await make().terminate(TWO)
-
-    assert going == {ONE: Sighting.STOPPING, TWO: Sighting.TERMINATING}
-    assert server.calls["compute.instances.delete"] == 2, "the second was answered: not ready, it is being deleted"
-
-
-async def test_stopping_machine_starts_once_it_has_stopped(server: GcpServer, make: Make) -> None:
-    provider = make(limits=replace(SHORT, glance_s=0.05))
-    await provider.launch(spec())
-    server.compute.operation_s = 0.5
-
-    await provider.stop(ONE)
-    with pytest.raises(ProviderError, match="cannot start yet") as refused:
-        await provider.start(ONE)
-    await sighted(provider, Sighting.STOPPED)
-    await provider.start(ONE)
-
-    assert refused.value.retryable
-    await sighted(provider, Sighting.RUNNING)
-
-
-async def test_launch_that_takes_too_long_is_unknown_and_listed(server: GcpServer, make: Make) -> None:
-    provider = make(limits=replace(SHORT, operation_s=0.2))
-    await provider.launch(spec(TWO))
-    server.compute.operation_s = 1.0
-
-    with pytest.raises(OutcomeUnknown, match="was accepted; how it ended is not known"):
-        await provider.launch(spec())
-
-    assert await listed(provider) == {ONE: Sighting.BOOTING, TWO: Sighting.RUNNING}
-    await sighted(provider, Sighting.RUNNING)
-
-
-async def test_credentials_that_expire_while_a_launch_is_waited_for(server: GcpServer, make: Make) -> None:
-    server.strikes.append(Strike(methods=("compute.zoneOperations.wait",), times=100, status=401, reason="authError"))
-
-    with pytest.raises(OutcomeUnknown) as unknown:
-        await make().launch(spec())
-
-    assert "credentials" in str(unknown.value)
-    assert truth(server.compute, FLEET).machines == (ONE,)
-
-
-async def test_waiting_goes_on_over_a_bad_moment(server: GcpServer, make: Make) -> None:
-    server.strikes.append(Strike(methods=("compute.zoneOperations.wait",), times=3, status=503, reason="backendError"))
-
-    await make().launch(spec())
-
-    assert server.calls["compute.zoneOperations.wait"] == 4
-
-
-async def test_start_without_capacity_leaves_it_stopped(server: GcpServer, make: Make) -> None:
-    provider = make()
-    await provider.launch(spec())
-    await provider.stop(ONE)
-    await sighted(provider, Sighting.STOPPED)
-    server.compute.fail_next = [("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", ZONE)]
-
-    with pytest.raises(NoCapacity):
-        await provider.start(ONE)
-
-    assert await listed(provider) == {ONE: Sighting.STOPPED}
-
-
-@pytest.mark.parametrize("warning", ["UNREACHABLE", "PARTIAL_SUCCESS", "LIST_OVERHEAD_QUOTA_EXCEED"])
-async def test_listing_that_a_zone_is_missing_in_is_no_listing(server: GcpServer, make: Make, warning: str) -> None:
-    provider = make()
-    await provider.launch(spec())
-    server.compute.warning = warning
-
-    with pytest.raises(ProviderError, match="not complete") as refused:
-        await provider.list(FLEET)
-
-    assert refused.value.provider_code == warning
-
-
-async def test_listing_goes_through_all_pages(server: GcpServer, make: Make) -> None:
-    provider, ids = make(), [InstanceId(f"gpu-e1-{number}") for number in range(7)]
-    await asyncio.gather(*(provider.launch(spec(one)) for one in ids))
-    server.compute.page = 2
-
-    assert sorted(await listed(provider)) == ids
 
 
 async def test_offer_is_told_from_labels_where_its_record_is_gone(server: GcpServer, make: Make) -> None:

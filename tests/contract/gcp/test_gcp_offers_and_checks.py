@@ -6,7 +6,7 @@ Judge of every request: Google's discovery documents. The machines, quotas and i
 import ast
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from cloud_contract import FLEET, ONE, give_back, launch_spec, sighted
 from gcp_discovery import Judge
 from gcp_server import DOCUMENTS, GcpServer, Strike
-from gcp_world import SHORT, served, setup, under_test
+from gcp_world import SHORT, setup, under_test
 
 import fleetctl.providers.gcp
 from fleetctl.catalog import PRICES_FILE
@@ -28,17 +28,6 @@ from fleetctl.providers.gcp.role import CALLS, needed, permissions
 from fleetctl.providers.gcp.settings import read_settings
 
 L4 = Pool(name=PoolName("gpu"), gpu=(Gpu(name="L4", count=1),))
-
-
-@pytest.fixture
-def served_here() -> Iterator[tuple[GcpServer, str]]:
-    with served() as both:
-        yield both
-
-
-@pytest.fixture
-def server(served_here: tuple[GcpServer, str]) -> GcpServer:
-    return served_here[0]
 
 
 @pytest.fixture

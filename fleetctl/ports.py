@@ -5,6 +5,7 @@ from typing import Protocol
 
 from fleetctl.model.checks import Check
 from fleetctl.model.decisions import Decision, Event, Plan
+from fleetctl.model.history import Interval
 from fleetctl.model.instances import LaunchSpec, Leftover, Listing, Offer
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired, NodeStatus
@@ -139,8 +140,15 @@ class Store(Protocol):
         """Who holds it, expired or not."""
 
     def load(self) -> State: ...
-    def commit(self, plan: Plan, *, fence: int, journal: bytes) -> None:
-        """Store everything a Plan changes, and the tick's journal entry, in one transaction."""
+    def commit(
+        self,
+        plan: Plan,
+        *,
+        fence: int,
+        journal: bytes,
+        history: Sequence[tuple[ServiceName, Interval]] = (),
+    ) -> None:
+        """Store everything a Plan changes, the tick's journal entry and what came in, in one transaction."""
 
     def forget_service(self, service: ServiceName, *, fence: int) -> None:
         """Remove a Service that is down and has nothing left."""
@@ -155,5 +163,8 @@ class Store(Protocol):
 
     def journal(self, *, at: float) -> bytes | None:
         """The journal entry of the last tick at or before `at`."""
+
+    def history(self, service: ServiceName, *, since: float, until: float) -> Sequence[Interval]:
+        """What came in for one Service, oldest first; where nothing came, nothing is said."""
 
     def close(self) -> None: ...

@@ -1,6 +1,7 @@
 """`fleetctl simulate` (Control): What an autoscaler would have done with recorded traffic, side by side."""
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +12,13 @@ import typer
 from fleetctl.cli.charts import sparkline
 from fleetctl.cli.output import Column, Format, Output, dollars, emit, say
 from fleetctl.cli.scatter import Point, scatter
-from fleetctl.cli.session import duration_s
+from fleetctl.cli.session import duration_s, session
 from fleetctl.errors import NotFound, UsageError
+from fleetctl.model.history import Interval
 from fleetctl.model.services import Service
 from fleetctl.sim.clairvoyant import Clairvoyant
 from fleetctl.sim.contest import Contestant, Entrant, Played, Setting, compete, contestant, peer
+from fleetctl.sim.history import from_history
 from fleetctl.sim.service_world import Report
 from fleetctl.sim.sweep import combinations, front, shown
 from fleetctl.sim.traces import Trace, read_trace
@@ -76,11 +79,12 @@ KNOBS: Column[Outcome] = Column(header="SWEPT", cell=lambda row: shown(row.knobs
 @app.command()
 def simulate(
     traces: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="TRACE | SERVICE=TRACE...", help="CSV (may be .gz): arrival_s,input_tokens,output_tokens"
         ),
-    ],
+    ] = None,
+    *,
     service: Annotated[Path, typer.Option("--service", "-s", help="The file of the services that get this traffic")],
     policy: Annotated[
         list[str] | None, typer.Option("--policy", help="A preset or its YAML file; none: the service file's own")
@@ -94,6 +98,10 @@ def simulate(
     ] = None,
     cold: Annotated[str | None, typer.Option(help="Median cold start; else as the file guesses, else 270s")] = None,
     standby: Annotated[str | None, typer.Option(help="Median start from standby; else the file's, else 8s")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Instead of traces: what this fleet's store recorded of the services")
+    ] = False,
+    since: Annotated[str, typer.Option("--since", help="With --history: go back so far")] = "7d",
     begin: Annotated[str, typer.Option("--from", help="Begin there in the trace")] = "0s",
     length: Annotated[str | None, typer.Option("--length", help="Take so much of it")] = None,
     seed: Annotated[int, typer.Option(help="Of the starts' lengths")] = 1,
@@ -111,7 +119,14 @@ def simulate(
     from fleetctl.spec.load import load
 
     declared = load([service])
-    found = _traces(traces, declared.services, service)
+    if history:
+        if traces:
+            raise UsageError("give traces or --history, not both", hint="drop one of the two")
+        found = _recorded(declared.services, duration_s(since), seed)
+    elif not traces:
+        raise UsageError("there is no traffic to play", hint="give a trace (CSV), or --history for the fleet's own")
+    else:
+        found = _traces(traces or (), declared.services, service)
     begin_s, length_s = duration_s(begin), None if length is None else duration_s(length)
     cold_s, standby_s = (None if text is None else duration_s(text) for text in (cold, standby))
     contestants = tuple(
@@ -165,6 +180,42 @@ def _traces(words: Sequence[str], services: Sequence[Service], file: Path) -> li
             raise UsageError(f"{name} is given two traces", hint="give one trace for each service")
         paths[name] = Path(path)
     return [(names[name], paths[name], read_trace(paths[name])) for name in names if name in paths]
+
+
+def _recorded(services: Sequence[Service], since_s: float, seed: int) -> list[tuple[Service, Path, Trace]]:
+    """What the fleet's own store has of each service, from the first moment that any of them has."""
+    now = time.time()
+    with session() as here:
+        rows = {one.name: here.store.history(one.name, since=now - since_s, until=now) for one in services}
+    known = [one for one in services if rows[one.name]]
+    if not known:
+        raise NotFound(
+            "the fleet's store has no record of traffic to these services yet",
+            hint="let the fleet run with traffic for a while, or give a trace",
+        )
+    begin = min(rows[one.name][0].t_from for one in known)
+    end = max(rows[one.name][-1].t_to for one in known)
+    return [
+        (one, Path(f"history of {one.name}"), from_history(_whole(rows[one.name], begin, end), seed=seed))
+        for one in known
+    ]
+
+
+def _whole(rows: Sequence[Interval], begin: float, end: float) -> list[Interval]:
+    """The intervals with those between them, in which nothing came: quiet ones are not stored."""
+    found: list[Interval] = []
+    at = begin
+    for row in rows:
+        since = max(row.t_from, at)  # clocks are set; no moment counts twice
+        if row.t_to <= since:
+            continue
+        if since - at > 1e-3:
+            found.append(Interval(t_from=at, t_to=since, arrivals=0.0, input_tokens=0.0, output_tokens=0.0))
+        found.append(replace(row, t_from=since))
+        at = row.t_to
+    if end - at > 1e-3:
+        found.append(Interval(t_from=at, t_to=end, arrivals=0.0, input_tokens=0.0, output_tokens=0.0))
+    return found
 
 
 def _cut(trace: Trace, path: Path, begin_s: float, length_s: float | None) -> Trace:

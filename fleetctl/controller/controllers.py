@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetctl.controller.act import Actor
+from fleetctl.controller.history import Gathering
 from fleetctl.controller.journal import Stretches, entry
 from fleetctl.controller.observe import Observer, Ports
 from fleetctl.decide.planner import plan
@@ -86,6 +87,7 @@ class Controller:
         self._routes_at = 0.0
         self._gateway_failing = False
         self._stretches = Stretches()
+        self._gathering = Gathering()
 
     async def acquire(self) -> None:
         """Become the one controller. Raises `Conflict` while another one is."""
@@ -151,8 +153,9 @@ class Controller:
         made = plan(snapshot)
         self._boundary("before commit")
         journal = entry(snapshot, made, self._stretches)
+        history = self._gathering.add(made.decisions)
         try:
-            await asyncio.to_thread(self._store.commit, made, fence=self._fence, journal=journal)
+            await asyncio.to_thread(self._store.commit, made, fence=self._fence, journal=journal, history=history)
         except FleetError as error:
             self._stretches = Stretches()  # this tick is not in the journal, so the next begins a stretch
             if isinstance(error, LeaseLost):

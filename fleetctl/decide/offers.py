@@ -90,7 +90,7 @@ def resting(draft: Draft, pool: Pool, offer: Offer) -> str:
 
 
 def _reach(row: Instance, offer: Offer) -> str:
-    """How far the failed launch of a row reaches: to this Offer by its `place`, `quota` or `provider`; or not at all."""
+    """By what the failed launch of a row reaches this Offer: `place`, `quota`, `provider`; empty: not at all."""
     if row.failed_at is None or row.booted_at is not None:
         return ""
     if row.failure_code == "auth":

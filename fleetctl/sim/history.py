@@ -13,11 +13,11 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
 from fleetctl.errors import UsageError
+from fleetctl.model.history import Interval
 from fleetctl.sim.traces import REQUESTS_LIMIT, TOKENS_LIMIT, Trace
 
 AROUND_S = 600.0
@@ -26,18 +26,6 @@ INPUT_SPREAD, OUTPUT_SPREAD = 0.95, 1.0
 """Standard deviations of the logarithms of lengths: a log-normal of these has 1.2 and 1.3 times its mean as its own."""
 INPUT_TOKENS_GUESS, OUTPUT_TOKENS_GUESS = 512.0, 128.0
 """Of a request, where the record has no tokens around it: a short chat turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """What one stretch of time counted. None: unknown."""
-
-    t_from: float
-    t_to: float
-    """Epoch seconds, after `t_from`."""
-    arrivals: float | None
-    input_tokens: float | None = None
-    output_tokens: float | None = None
 
 
 def from_history(rows: Iterable[Interval], *, seed: int = 0, note: str = "") -> Trace:

@@ -24,6 +24,10 @@ class Retention:
     """Compressed, to within one entry. Any disk has room for a GiB; a large fleet's week would fill a small one."""
     events: int = 100_000
     """More than a person reads, few enough that every list of them is quick."""
+    history_age_s: float = 35 * 86_400.0
+    """Five weeks: last month's busiest day can be played again."""
+    history_rows: int = 6_000_000
+    """Some 400 MB: a hundred busy Services for a week, ten for ten weeks."""
     over_instances_age_s: float = 86_400.0
     """Longer than any Provider still lists what it has terminated, so that none is taken for an Orphan."""
 
@@ -33,6 +37,7 @@ def prune(transaction: Transaction, keep: Retention, *, now: float) -> None:
     transaction.run("DELETE FROM instances WHERE over_at < ?", (now - keep.over_instances_age_s,))
     _prune_events(transaction, keep)
     _prune_journal(transaction, keep, now=now)
+    _prune_history(transaction, keep, now=now)
 
 
 def _prune_events(transaction: Transaction, keep: Retention) -> None:
@@ -40,6 +45,17 @@ def _prune_events(transaction: Transaction, keep: Retention) -> None:
     if newest is not None:
         beyond = min(newest - keep.events, oldest + EVENTS_PRUNE_ROWS_MAX - 1)
         transaction.run("DELETE FROM events WHERE id <= ?", (beyond,))
+
+
+def _prune_history(transaction: Transaction, keep: Retention, *, now: float) -> None:
+    (oldest, newest) = transaction.rows("SELECT MIN(id), MAX(id) FROM history")[0]
+    if newest is None:
+        return
+    last = oldest + EVENTS_PRUNE_ROWS_MAX - 1
+    transaction.run(
+        "DELETE FROM history WHERE id <= ? AND (id <= ? OR until < ?)",
+        (last, newest - keep.history_rows, now - keep.history_age_s),
+    )
 
 
 def _prune_journal(transaction: Transaction, keep: Retention, *, now: float) -> None:

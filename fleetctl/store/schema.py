@@ -39,6 +39,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE places (name TEXT PRIMARY KEY, doc TEXT NOT NULL)",
         # What `gc` found, so that it knows for how long.
         "CREATE TABLE orphans (name TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+        # What came in, for `simulate`. Intervals without a request are left out.
+        "CREATE TABLE history (id {identity}, service TEXT NOT NULL, since DOUBLE PRECISION NOT NULL,"
+        " until DOUBLE PRECISION NOT NULL, arrivals DOUBLE PRECISION, input_tokens DOUBLE PRECISION,"
+        " output_tokens DOUBLE PRECISION)",
+        "CREATE INDEX history_service_until ON history (service, until)",
     ),
 )
 """Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
+from fleetctl.model.history import Interval
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.orphans import Orphan
@@ -142,7 +143,14 @@ class SqlStore:
             places=_documents(places, str, Experience),
         )
 
-    def commit(self, plan: Plan, *, fence: int, journal: bytes) -> None:
+    def commit(
+        self,
+        plan: Plan,
+        *,
+        fence: int,
+        journal: bytes,
+        history: Sequence[tuple[ServiceName, Interval]] = (),
+    ) -> None:
         """Store everything a Plan changes, and the tick's journal entry, in one transaction. Raises LeaseLost.
 
         A counter never goes back, whatever the Plan says: an identifier given out twice would be two machines of
@@ -188,6 +196,14 @@ class SqlStore:
                 places,
             )
             transaction.many(_INSERT_EVENT, events)
+            transaction.many(
+                "INSERT INTO history (service, since, until, arrivals, input_tokens, output_tokens)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (name, one.t_from, one.t_to, one.arrivals, one.input_tokens, one.output_tokens)
+                    for name, one in history
+                ],
+            )
             transaction.run(
                 "INSERT INTO journal (at, end_bytes, entry) VALUES"
                 " (?, ? + COALESCE((SELECT end_bytes FROM journal ORDER BY id DESC LIMIT 1), 0), ?)",
@@ -268,6 +284,19 @@ class SqlStore:
                 (since, until, limit),
             )
         return [self._journal_entry(row) for row in rows]
+
+    def history(self, service: ServiceName, *, since: float, until: float) -> Sequence[Interval]:
+        """What came in for one Service, oldest first; where nothing came, nothing is said."""
+        with self._database.read() as transaction:
+            rows = transaction.rows(
+                "SELECT since, until, arrivals, input_tokens, output_tokens FROM history"
+                " WHERE service = ? AND until > ? AND until <= ? ORDER BY until, id",
+                (service, since, until),
+            )
+        return [
+            Interval(t_from=begun, t_to=ended, arrivals=arrivals, input_tokens=read, output_tokens=made)
+            for begun, ended, arrivals, read, made in rows
+        ]
 
     # inside
 

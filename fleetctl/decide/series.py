@@ -29,6 +29,17 @@ def mean(memory: Memory, name: str, *, now: float, window_s: float) -> float | N
     return average(found.values, now, window_s) if found is not None else None
 
 
+def most_of(memory: Memory, name: str, *, now: float, window_s: float) -> float:
+    """The largest value that held at any time of the last `window_s` seconds; 0: nothing was measured."""
+    found = next((one for one in memory.series if one.name == name), None)
+    most = 0.0
+    for at, value in reversed(found.values if found is not None else ()):
+        most = max(most, value)
+        if at <= now - window_s:
+            break
+    return most
+
+
 def shared(amount: float, each: float, *, current: int, tolerance: float) -> int:
     """So many Replicas that each has at most `each` of `amount`; `current` where that is within the tolerance.
 

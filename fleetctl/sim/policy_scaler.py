@@ -13,7 +13,9 @@ class PolicyScaler:
     __slots__ = ("known", "service")
 
     def __init__(self, service: Service) -> None:
-        self.service = service
+        # No trace tells what outside signals said, and an unknown one would hold every count for good.
+        own = tuple(signal for signal in service.signals if signal.policy is not None)
+        self.service = replace(service, signals=own)
         self.known = Recollection()
 
     def observe(self, now: float, seen: ServiceLine) -> Wish:

@@ -283,6 +283,7 @@ async def test_a_command_prints_a_number() -> None:
         ("print('nan')", "is nan"),
         ("print(-1)", "no amount"),
         ("import sys; print(3); sys.exit('the shop is closed')", "ended with 1: the shop is closed"),
+        ("import sys; sys.exit('no route to http://me:pw@shop/q')", "no route to http://…@shop/q"),
         ("print('1' * 1000000)", "prints more than 4096 bytes"),
         ("import sys; sys.stderr.write('x' * 1000000); sys.exit(3)", "ended with 3"),
         ("import os; os.kill(os.getpid(), 9)", "ended with -9"),

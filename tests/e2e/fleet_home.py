@@ -243,5 +243,7 @@ concurrency: 2
 pool: box
 startup_timeout: {startup}
 drain_timeout: {drain}
-scaling: {{min: {least}, max: {most}, window: 1s, panic_window: 500ms, scale_down_delay: 1s, idle: {idle}}}
+scaling:
+  {{policy: target_concurrency, min: {least}, max: {most}, window: 1s, panic_window: 500ms, scale_down_delay: 1s,
+    idle: {idle}}}
 {given}"""

@@ -1,16 +1,20 @@
 """What a look at the world says when parts of it do not answer."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from fleet_world import CLOUD, an_offer
+from fleet_world import CLOUD, a_service, an_offer
 
 from fleetctl.controller.observe import Observer, Ports
 from fleetctl.errors import AgentFailure, ProviderError
 from fleetctl.model.instances import Instance, InstancePhase, LaunchSpec, Listing, Offer
 from fleetctl.model.names import InstanceId, PoolName, ReplicaId
 from fleetctl.model.nodes import NodeDesired, NodeStatus
+from fleetctl.model.outside import Signal
 from fleetctl.model.services import Pool
-from fleetctl.model.signals import Reading, Target, Unknown
+from fleetctl.model.signals import OutsideReading, Reading, Target, Unknown
+from fleetctl.model.snapshots import Intent
 
 
 class HandClock:
@@ -99,6 +103,47 @@ INSTANCES = {
         address=NODE,
     )
 }
+
+
+class Counting:
+    """A `ports.OutsideSource` that counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def read(self, signal: Signal) -> OutsideReading:
+        self.asked += 1
+        return OutsideReading(name=signal.name, value=float(self.asked))
+
+    async def close(self) -> None: ...
+
+
+class PatientClock(HandClock):
+    """Whoever sleeps by it sleeps until it is cancelled."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_signals_from_outside_are_read_beside_the_tick_and_only_while_the_service_is_up() -> None:
+    clock, line, source = PatientClock(), Line(), Counting()
+    ports = Ports(clock=clock, providers={}, nodes=FarNodes(line, clock), signals=NoSignals(), outside=source)
+    observer = Observer(ports, fleet="test")
+    orders = Signal(name="orders", target=1.0, command=("count",))
+    beside = Signal(name="queue_depth", policy="queue_depth")
+    service = replace(a_service(), signals=(orders, beside))
+    up = (Intent(service=service, revision="r"),)
+
+    first = await observer.observe(up, (), {}, {})
+    await asyncio.sleep(0)
+    second = await observer.observe(up, (), {}, {})
+    down = await observer.observe((replace(up[0], up=False),), (), {}, {})
+    await observer.close()
+
+    assert second.outside == {"chat": (OutsideReading(name="orders", value=1.0),)}
+    assert set(first.outside) <= {"chat"}
+    assert down.outside == {}
+    assert source.asked == 1
 
 
 async def test_a_nodes_silence_counts_only_while_its_provider_answers() -> None:

@@ -196,6 +196,21 @@ def test_down_waits_out_the_delay_after_a_signal_too() -> None:
     assert desired[118] == 1
 
 
+def test_under_auto_a_signal_is_followed_down_only_after_a_while() -> None:
+    of = service(ORDERS, policy="auto", min=1)
+    intent = Intent(service=of, revision="r", changed_at=START - 1e6)
+    memory, current, desired = Memory(), 1, {}
+    for second in range(0, 400, 2):
+        at = START + second
+        load = Load(low=1.0, high=1.0, queued=0.0, oldest_wait_s=0.0, unknown=0)
+        orders = read("orders", 90.0 if second < 20 else 40.0, at=at)
+        inputs = Inputs(at=at, load=load, current=current, ready=current, outside=(orders,))
+        decision, memory = decide(intent, inputs, memory)
+        current = desired[second] = decision.desired
+
+    assert (desired[0], desired[300], desired[398]) == (9, 9, 4)
+
+
 def test_orders_keep_a_service_from_zero_until_idle_has_passed() -> None:
     of = service(ORDERS, min=0, idle_s=60.0)
     busy = decided(of, 0.0, read("orders", 1.0), current=1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ OUTPUT_BYTES_MAX = 4096
 """A number and a line end; whoever prints more is not the right command."""
 SAID_CHARS_MAX = 120
 """Of what a failing command wrote to stderr, for people."""
+_CREDENTIALS = re.compile(r"//[^\s/@]*@")
 REAP_S = 2.0
 """A killed process is gone within milliseconds, but for one that hangs in the kernel."""
 
@@ -39,7 +41,8 @@ async def printed(command: Sequence[str]) -> float:
         raise
     if code != 0:
         words = said.decode(errors="replace").strip().splitlines()
-        told = f": {words[-1][:SAID_CHARS_MAX]}" if words else ""
+        # What a command complains of may be an address with a password in it.
+        told = f": {_CREDENTIALS.sub('//…@', words[-1])[:SAID_CHARS_MAX]}" if words else ""
         raise Unread(f"{command[0]} ended with {code}{told}")
     return number(output.decode(errors="replace").strip(), f"what {command[0]} prints")
 

@@ -8,7 +8,7 @@ from fleetctl.model.decisions import Decision, Event, Plan
 from fleetctl.model.history import Interval
 from fleetctl.model.instances import LaunchSpec, Leftover, Listing, Offer
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
-from fleetctl.model.nodes import NodeDesired, NodeStatus
+from fleetctl.model.nodes import NodeDesired, NodeStatus, Ran
 from fleetctl.model.outside import Signal
 from fleetctl.model.routes import Routes
 from fleetctl.model.services import Pool, Service
@@ -74,6 +74,15 @@ class NodeLink(Protocol):
     async def apply(self, address: str, desired: NodeDesired) -> None: ...
 
     async def logs(self, address: str, replica: ReplicaId, tail_bytes: int) -> bytes: ...
+
+    async def close(self) -> None: ...
+
+
+class Shell(Protocol):
+    """Runs fleetctl's own node script on machines that are reached over SSH. Raises `errors.AgentFailure`."""
+
+    async def run(self, address: str, words: Sequence[str], *, timeout_s: float) -> Ran:
+        """One run of the script with these words, to its end; what its exit code says is the caller's to judge."""
 
     async def close(self) -> None: ...
 

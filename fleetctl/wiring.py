@@ -12,7 +12,7 @@ import psutil
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Controller, no_boundary
 from fleetctl.controller.observe import Ports
-from fleetctl.errors import NotFound, StoreFailure
+from fleetctl.errors import MissingDependency, NotFound, StoreFailure
 from fleetctl.model.names import ProviderName
 from fleetctl.paths import Home
 from fleetctl.ports import Provider
@@ -88,14 +88,29 @@ def configured(config: FleetConfig) -> tuple[ProviderName, ...]:
     return tuple(dict.fromkeys((LOCAL, *(ProviderName(name) for name in config.providers))))
 
 
-def providers(home: Home, config: FleetConfig) -> dict[ProviderName, Provider]:
-    """The Providers that this fleet may use, each made for it. Raises `UsageError` for settings that are wrong."""
+def providers(home: Home, config: FleetConfig, *, launches: bool = False) -> dict[ProviderName, Provider]:
+    """The Providers that this fleet may use, each made for it. Raises `UsageError` for settings that are wrong.
+
+    With `launches` the fleet's SSH key is made where machines are rented and there is none yet.
+    """
     from fleetctl.providers import Setup, load
 
+    names = configured(config)
+    key = _public_key(home) if launches and not OWNED.issuperset(names) else ""
     return {
-        name: load(name)(Setup(fleet=config.name, home=home, options=config.providers.get(name, {})))
-        for name in configured(config)
+        name: load(name)(Setup(fleet=config.name, home=home, options=config.providers.get(name, {}), ssh_key=key))
+        for name in names
     }
+
+
+def _public_key(home: Home) -> str:
+    """The key that rented machines let in; empty where nothing is installed that could use it."""
+    from fleetctl.node.keys import public_key
+
+    try:
+        return public_key(home)
+    except MissingDependency:
+        return ""  # machines with agents that are reached otherwise need none; clouds that insist on one say so
 
 
 @asynccontextmanager
@@ -120,7 +135,7 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
     clock = SystemClock()
     ports = Ports(
         clock=clock,
-        providers=providers(home, config),
+        providers=providers(home, config, launches=True),
         nodes=UnixNodeLink(),
         signals=HttpSignals(clock),
         outside=OutsideSources(clock),

@@ -123,3 +123,21 @@ class NodeStatus:
     stages: tuple[Stage, ...] = ()
     """The Node's own boot stages."""
     disk_free_bytes: int | None = None
+    memory_bytes: int | None = None
+    gpus_listed: bool = True
+    """By the driver; false: they are what was declared, as on a machine that rehearses."""
+    driver: str = ""
+    """The GPU driver's version; empty: there is none, or it does not answer."""
+    cuda: str = ""
+    """The newest CUDA that the driver runs."""
+    runtime: str = ""
+    """What runs containers, with its version, as in `docker 27.3.1`; empty: nothing does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A command that ended on a machine."""
+
+    code: int
+    out: bytes
+    err: bytes

@@ -1,5 +1,6 @@
 """The fleet's own SSH key, made once in its home; the secret half never leaves it."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def public_key(home: Home) -> str:
 
 
 def _make(home: Home, secret: Path) -> None:
-    asyncssh = imported()
+    need_asyncssh()
+    import asyncssh
+
     folder = ssh_folder(home)
     folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
     draft = folder / f".key-{os.getpid()}"
@@ -59,19 +62,19 @@ def _make(home: Home, secret: Path) -> None:
 
 
 def _publish(secret: Path, public: Path) -> None:
-    line: bytes = imported().read_private_key(str(secret)).export_public_key()
+    need_asyncssh()
+    import asyncssh
+
+    line = asyncssh.read_private_key(str(secret)).export_public_key()
     draft = public.with_name(f".pub-{os.getpid()}")
     draft.write_bytes(line)
     draft.replace(public)
 
 
-def imported():  # type: ignore[no-untyped-def]  # noqa: ANN201  a module has no type to name
-    """asyncssh, at its first use. Raises `MissingDependency`."""
-    try:
-        import asyncssh
-    except ImportError:
+def need_asyncssh() -> None:
+    """Raises `MissingDependency` where asyncssh is not installed."""
+    if importlib.util.find_spec("asyncssh") is None:
         raise MissingDependency(
             "machines are reached over SSH with the asyncssh package, which is not installed here",
             hint="pip install 'fleetctl[ssh]'",
-        ) from None
-    return asyncssh
+        )

@@ -39,6 +39,9 @@ async def printed(command: Sequence[str]) -> float:
     except BaseException:
         await _end(process)
         raise
+    finally:
+        # Pipes with something left in them stay open otherwise, and asyncio has no public way to close them.
+        process._transport.close()  # type: ignore[attr-defined]
     if code != 0:
         words = said.decode(errors="replace").strip().splitlines()
         # What a command complains of may be an address with a password in it.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fleetctl.catalog import STALE_S
 from fleetctl.cli.output import Column, ago, dollars
+from fleetctl.controller.observe import offers_of
 from fleetctl.errors import FleetError, ProviderError
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import ProviderName
@@ -103,7 +104,7 @@ async def ask_offers(
     async def one(provider: Provider, pool: Pool) -> Answer:
         try:
             async with asyncio.timeout(ASK_LIMIT_S):
-                return tuple(await provider.offers(pool))
+                return await offers_of(provider, pool)
         except TimeoutError:
             told = f"{provider.name} does not answer within {ASK_LIMIT_S:g} s"
             return ProviderError(told, hint="try again; then: fleetctl doctor")

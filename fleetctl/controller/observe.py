@@ -221,10 +221,15 @@ def _target(replica: Replica, service: Service, address: str) -> Target:
 
 
 def _offers_of(provider: Provider, pool: Pool) -> Callable[[], Awaitable[tuple[Offer, ...]]]:
-    async def ask() -> tuple[Offer, ...]:
-        return tuple(await provider.offers(pool))
+    return lambda: offers_of(provider, pool)
 
-    return ask
+
+async def offers_of(provider: Provider, pool: Pool) -> tuple[Offer, ...]:
+    """What the Provider offers on every market that the Pool wants."""
+    found: list[Offer] = []
+    for market in pool.placement.markets:
+        found += await provider.offers(replace(pool, placement=replace(pool.placement, market=market, mix=None)))
+    return tuple(found)
 
 
 def _status_of(nodes: NodeLink, address: str) -> Callable[[], Awaitable[NodeStatus]]:

@@ -35,11 +35,28 @@ def candidates(draft: Draft, pool: Pool, service: Service) -> Iterator[Offer]:
         if isinstance(draft.snapshot.listings.get(offer.provider), Listing)
         and gpus_needed(service, offer.gpu) is not None
         and not resting(draft, pool, offer)
+        and _near_enough(draft, pool, offer)
     ]
     markets = _turns(draft, pool)
     ranked = sorted(enumerate(offers), key=lambda item: (_cost(draft, pool, item[1]), item[0]))
     for market in markets:
         yield from (offer for _, offer in ranked if offer.market is market)
+
+
+def _near_enough(draft: Draft, pool: Pool, offer: Offer) -> bool:
+    """Whether the Offer is where the Pool's Instances are, and those of the Services it is to be beside."""
+    same = pool.placement.same
+    if same is None:
+        return True
+    others = [draft.intents[name].service.pool_name for name in pool.placement.beside if name in draft.intents]
+    pools = [pool.name, *others]
+    there = [instance for name in dict.fromkeys(pools) for instance in draft.in_pool(name)]
+    if not there:
+        return True
+    first = min(there, key=lambda instance: (instance.created_at, instance.id)).offer
+    return (first.provider, first.region) == (offer.provider, offer.region) and (
+        same == "region" or first.zone == offer.zone
+    )
 
 
 def _turns(draft: Draft, pool: Pool) -> Sequence[Market]:

@@ -167,6 +167,10 @@ class Placement:
     max_price_per_hour: float | None = None
     mix: Mix | None = None
     """None: all of one `market`."""
+    same: Literal["zone", "region"] | None = None
+    """All Instances together in one of these; None: anywhere."""
+    beside: tuple[ServiceName, ...] = ()
+    """…and together with those of these Services, which it talks to."""
 
     @property
     def markets(self) -> tuple[Market, ...]:

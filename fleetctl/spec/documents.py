@@ -299,6 +299,15 @@ class MixDoc(Document):
     spot: Share = Field(description="Share of the machines, beyond the base, that are spot.")
     on_demand_base: Count | None = Field(default=None, description="So many machines are on demand before any is spot.")
     fallback: bool | None = Field(default=None, description="Rent on demand while spot is short. Default: true.")
+    reserved: bool | None = Field(
+        default=None, description="All of it from capacity that was reserved at the cloud; as market: reserved."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.reserved and self.spot:
+            raise problem("reserved capacity has no share of spot", "write market: reserved, or shares without it")
+        return self
 
 
 Market = Annotated[MixDoc, MarketName, Also(MARKET_NAMES)]
@@ -321,6 +330,18 @@ class PlacementDoc(Document):
     max_price_per_hour: PositivePrice | None = Field(
         default=None, description="US dollars per hour of one machine; dearer offers are not taken."
     )
+    same: Literal["zone", "region"] | None = Field(
+        default=None, description="All machines together in one zone, or in one region: wherever the first is."
+    )
+    beside: Annotated[list[Name], Field(min_length=1, max_length=LIST_MAX)] | None = Field(
+        default=None, description="With `same`: together with the machines of these services, which it talks to."
+    )
+
+    @model_validator(mode="after")
+    def _beside(self) -> Self:
+        if self.beside is not None and self.same is None:
+            raise problem("beside needs to know how near", "add same: zone, or same: region")
+        return self
 
 
 class ServiceDoc(Document):

@@ -150,13 +150,16 @@ def placement(doc: PlacementDoc | None) -> Placement:
         Placement(
             providers=tuple(ProviderName(name) for name in doc.providers or ()), regions=tuple(doc.regions or ())
         ),
-        **_given(doc, max_price_per_hour="max_price_per_hour"),
+        **_given(doc, max_price_per_hour="max_price_per_hour", same="same"),
+        beside=tuple(ServiceName(name) for name in doc.beside or ()),
     )
     return made if doc.market is None else _markets(made, doc.market)
 
 
 def _markets(placement: Placement, doc: MixDoc) -> Placement:
     """All of one market is said as that market."""
+    if doc.reserved:
+        return replace(placement, market=Market.RESERVED)
     base = doc.on_demand_base or 0
     if doc.spot == 0 or (doc.spot == 1 and base == 0 and doc.fallback is False):
         return replace(placement, market=Market.SPOT if doc.spot else Market.ON_DEMAND)

@@ -94,10 +94,11 @@ def engine_name(value: object) -> str:
 
 
 def market(value: object) -> object:
-    """`on_demand` or `spot` as the shares they stand for; anything but text as it is."""
+    """`on_demand`, `spot` or `reserved` as the shares they stand for; anything but text as it is."""
     if not isinstance(value, str):
         return value
-    return {"spot": 1.0 if one_of(("on_demand", "spot"), "market")(value) == "spot" else 0.0, "fallback": False}
+    name = one_of(("on_demand", "spot", "reserved"), "market")(value)
+    return {"spot": 1.0 if name == "spot" else 0.0, "fallback": False, "reserved": name == "reserved"}
 
 
 def cron(value: object) -> str:

@@ -1,6 +1,7 @@
 """Which Offer comes next: what rests after which failure, whose market's turn it is, what is known of a Place."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from fleet_world import CLOUD, OTHER_CLOUD, START, World, a_service, an_offer
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.offers import candidates, experienced, turns
 from fleetctl.model.instances import Instance, InstancePhase, Offer, Wanted
-from fleetctl.model.names import InstanceId, PoolName
+from fleetctl.model.names import InstanceId, PoolName, ServiceName
 from fleetctl.model.places import HALF_LIFE_S, Experience, place_of
 from fleetctl.model.services import Market, Mix, Placement
 
@@ -126,6 +127,23 @@ def test_on_demand_is_what_is_left_while_spot_is_short() -> None:
     assert ranked(a_world(placement=mix), SPOT, A) == ["a spot", "a"]
     assert ranked(a_world(short, placement=mix), SPOT, A) == ["a"]
     assert ranked(a_world(short, placement=strict), SPOT, A) == []
+
+
+@pytest.mark.parametrize(("same", "left"), [("zone", ["a"]), ("region", ["a", "b"]), (None, ["a", "b", "far", "z"])])
+def test_machines_stay_where_the_first_is(same: Literal["zone", "region"] | None, left: list[str]) -> None:
+    first = replace(failed(A, "", at=START - 99.0), phase=InstancePhase.READY, failed_at=None, failures=0)
+
+    assert ranked(a_world(first, placement=Placement(same=same)), A, B, FAR, ELSEWHERE) == left
+
+
+def test_machines_go_where_the_service_is_that_they_are_beside() -> None:
+    first = replace(failed(B, "", at=START - 99.0), phase=InstancePhase.READY, failed_at=None, failures=0)
+    theirs = replace(first, id=InstanceId("code-e1-1"), pool=PoolName("code"))
+    beside = Placement(same="zone", beside=(ServiceName("code"),))
+    world = World(a_service(placement=beside), a_service("code"), offers=[A])
+    world.instances = {theirs.id: theirs}
+
+    assert ranked(world, A, B, FAR) == ["b"]
 
 
 @given(

@@ -28,6 +28,8 @@ _ACTIVE = ("PENDING", "WAITING", "RUNNING")
 _LABEL = re.compile(r"^\s*['\"]?(fleetctl-[a-z0-9-]+)['\"]?:\s*['\"]?([a-z0-9_-]*)['\"]?\s*$", re.MULTILINE)
 """Our labels in the YAML of a task; their values need no more of YAML than this."""
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
 _MESSAGE_CHARACTERS_MAX = 4000
 """Of an error: SkyPilot's tables of failed attempts have some 20 lines of 120."""
 
@@ -52,11 +54,9 @@ class Calls:
         self._sdk.get(self._sdk.check(tuple(clouds) or None, verbose=False))
         return self.read_clouds()
 
-    def read_catalog(self, pattern, clouds):
-        """The machines with GPUs whose name matches, region by region, and the dates of the files they are from."""
-        asked = self._sdk.list_accelerators(
-            gpus_only=True, name_filter=pattern, clouds=list(clouds) or None, all_regions=True, case_sensitive=False
-        )
+    def read_catalog(self, clouds):
+        """The clouds' machines with GPUs, region by region, and the dates of the tables they are from."""
+        asked = self._sdk.list_accelerators(gpus_only=True, clouds=list(clouds), all_regions=True)
         rows = []
         for offered in self._sdk.get(asked).values():
             for row in offered:
@@ -72,11 +72,14 @@ class Calls:
                         "region": row.region,
                     }
                 )
-        return {"rows": rows, "dates": {cloud: _catalog_date(cloud) for cloud in {row["cloud"] for row in rows}}}
+        dates = {cloud: _catalog_date(cloud) for cloud in {row["cloud"] for row in rows}}
+        return {"rows": rows, "dates": dates, "version": _catalog_version()}
 
-    def read_status(self, clusters):
-        """The clusters of those names, or all: SkyPilot's own memory, which it compares with the clouds by itself."""
-        asked = self._sdk.status(clusters, refresh=self._sky.StatusRefreshMode.AUTO, all_users=True)
+    def read_status(self, clusters, fresh):
+        """The clusters of those names, or all (None): SkyPilot's own memory, which its server compares with the clouds
+        by itself every minute or so, and which is compared at once where `fresh` is wanted."""
+        modes = self._sky.StatusRefreshMode
+        asked = self._sdk.status(clusters, refresh=modes.FORCE if fresh else modes.AUTO, all_users=True)
         return [_cluster(row) for row in self._sdk.get(asked)]
 
     def read_launches(self, cluster):
@@ -98,7 +101,7 @@ class Calls:
         """The last lines of what was written while the cluster was made."""
         text = io.StringIO()
         self._sdk.tail_provision_logs(cluster, follow=False, tail=lines, output_stream=text)
-        return text.getvalue()
+        return _plain(text.getvalue())
 
     def change_launch(self, cluster, resources, setup, dryrun):
         """Ask for a cluster of one machine. The id of the request, which goes on by itself."""
@@ -170,6 +173,17 @@ def _catalog_date(cloud):
         return None
 
 
+def _catalog_version():
+    """Of the tables' form, as in `v8`."""
+    from sky.skylet import constants
+
+    return str(constants.CATALOG_SCHEMA_VERSION)
+
+
+def _plain(text):
+    return _COLOURS.sub("", str(text))
+
+
 def _error(error):
     """An exception as the other side can judge it: its classes, its words, and the attempts that led to it."""
     attempts = [one for one in getattr(error, "failover_history", None) or [] if one is not error]
@@ -177,8 +191,8 @@ def _error(error):
         "type": type(error).__name__,
         "bases": [one.__name__ for one in type(error).__mro__],
         "code": str(getattr(error, "error_type", "") or ""),
-        "message": str(error)[-_MESSAGE_CHARACTERS_MAX:],
-        "attempts": [f"{type(one).__name__}: {one}"[:_MESSAGE_CHARACTERS_MAX] for one in attempts],
+        "message": _plain(error)[-_MESSAGE_CHARACTERS_MAX:],
+        "attempts": [_plain(f"{type(one).__name__}: {one}")[:_MESSAGE_CHARACTERS_MAX] for one in attempts],
     }
 
 

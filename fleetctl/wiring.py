@@ -79,7 +79,8 @@ def provider_names() -> tuple[ProviderName, ...]:
 
 LOCAL = ProviderName("local")
 """This machine: the one Provider that needs no mention in the fleet's file."""
-OWNED = frozenset((LOCAL, ProviderName("ssh")))
+SSH = ProviderName("ssh")
+OWNED = frozenset((LOCAL, SSH))
 """Machines of one's own: nobody bills for them."""
 
 
@@ -128,7 +129,7 @@ async def open_providers(home: Home, config: FleetConfig) -> AsyncIterator[Mappi
 async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) -> AsyncIterator[Ports]:
     """The ports of a fleet, closed at the end."""
     from fleetctl.gateway.supervised import SupervisedGateway
-    from fleetctl.node.local import UnixNodeLink
+    from fleetctl.node.links import NodeLinks
     from fleetctl.scrape.outside import OutsideSources
     from fleetctl.scrape.source import HttpSignals
 
@@ -136,7 +137,7 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
     ports = Ports(
         clock=clock,
         providers=providers(home, config, launches=True),
-        nodes=UnixNodeLink(),
+        nodes=NodeLinks(home),
         signals=HttpSignals(clock),
         outside=OutsideSources(clock),
         gateway=SupervisedGateway(

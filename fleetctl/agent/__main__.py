@@ -60,6 +60,9 @@ def _serve(arguments: argparse.Namespace, instance: InstanceId, folder: Folder) 
                     boot_s=arguments.boot_s, image_s=arguments.image_s, weights_s=arguments.weights_s
                 ),
                 runtime=arguments.runtime,
+                owner=arguments.owner,
+                notices=arguments.notices,
+                notices_url=arguments.notices_url,
             )
         )
     )
@@ -71,6 +74,12 @@ def _gpu(text: str) -> Gpu:
     if not name or not count.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME:COUNT")
     return Gpu(name=name, count=int(count))
+
+
+def _notices(text: str) -> str:
+    if text not in ("none", "local", "aws", "gcp", "azure"):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of none, local, aws, gcp, azure")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,6 +94,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image-s", type=float, default=0.0, help="seconds that fetching an image is made to take")
     parser.add_argument("--weights-s", type=float, default=0.0, help="seconds that fetching weights is made to take")
     parser.add_argument("--runtime", choices=("process", "docker", "auto"), default="auto")
+    parser.add_argument("--owner", type=int, help="user id that may open the socket, besides root; default: our own")
+    parser.add_argument(
+        "--notices",
+        type=_notices,
+        default=os.environ.get("FLEETCTL_NOTICES", "none"),
+        help="who says when this machine is taken away: none, local (the file FOLDER/notice), aws, gcp or azure",
+    )
+    parser.add_argument(
+        "--notices-url",
+        default=os.environ.get("FLEETCTL_NOTICES_URL"),
+        help="its cloud's metadata service, where it is not at the usual address",
+    )
     parser.add_argument("--locked", action="store_true", help="descriptor 3 is the machine's lock, taken for us")
     parser.add_argument("--halt", action="store_true", help="end the machine's agent and engines, keep its disk")
     return parser

@@ -44,6 +44,11 @@ class Folder:
         return self.root / "artifacts.json"
 
     @property
+    def notice(self) -> Path:
+        """Where a notice is rehearsed."""
+        return self.root / "notice"
+
+    @property
     def replicas(self) -> Path:
         return self.root / "replicas"
 

@@ -27,7 +27,7 @@ async def discover(declared: Gpu) -> Gpus:
     """Ask `nvidia-smi`; where there is none, or it lists nothing, the declared GPUs stand."""
     program = shutil.which("nvidia-smi")
     if program is not None:
-        found = parse(await _output(program))
+        found = parse(await asked(program, *_QUERY))
         if found:
             return Gpus(gpus=found, real=True)
     pretended = tuple(NodeGpu(index=index, name=declared.name) for index in range(declared.count))
@@ -45,20 +45,21 @@ def parse(text: str) -> tuple[NodeGpu, ...]:
     return tuple(found)
 
 
-async def _output(program: str) -> str:
-    asked = await asyncio.create_subprocess_exec(
+async def asked(program: str, *arguments: str) -> str:
+    """What `nvidia-smi` answers; empty where it fails, or hangs."""
+    asking = await asyncio.create_subprocess_exec(
         program,
-        *_QUERY,
+        *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         async with asyncio.timeout(_NVIDIA_SMI_TIMEOUT_S):
-            out, _ = await asked.communicate()
+            out, _ = await asking.communicate()
     except TimeoutError:
         log.warning("%s did not answer within %g s; the declared GPUs stand", program, _NVIDIA_SMI_TIMEOUT_S)
-        asked.kill()
-        await asked.wait()
+        asking.kill()
+        await asking.wait()
         return ""
-    return out.decode(errors="replace") if asked.returncode == 0 else ""
+    return out.decode(errors="replace") if asking.returncode == 0 else ""

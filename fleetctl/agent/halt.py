@@ -35,6 +35,7 @@ def halt(instance: InstanceId, folder: Folder) -> None:
         for replica in folder.recorded_replicas():
             folder.replica(replica).unlink(missing_ok=True)
         folder.boot.unlink(missing_ok=True)
+        folder.notice.unlink(missing_ok=True)  # it was of the life that ends here
     finally:
         os.close(held)
 

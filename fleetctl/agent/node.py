@@ -4,11 +4,13 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Callable
 
 import fleetctl
 from fleetctl.agent import logs
 from fleetctl.agent.artifacts import Artifacts
 from fleetctl.agent.engine_http import EngineHttp
+from fleetctl.agent.facts import NO_FACTS, Facts
 from fleetctl.agent.folder import Folder, plain, read, write
 from fleetctl.agent.gpus import Gpus
 from fleetctl.agent.replica_run import ReplicaRun
@@ -16,6 +18,7 @@ from fleetctl.agent.runtimes.choice import Runtimes
 from fleetctl.errors import AgentFailure, Conflict, NotFound, UsageError
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.nodes import Artifact, NodeDesired, NodeStatus, ReplicaSpec
+from fleetctl.model.notices import Notice
 from fleetctl.model.replicas import Stage
 from fleetctl.model.services import LocalMachine
 
@@ -56,12 +59,16 @@ class Node:
         rehearsed: LocalMachine,
         runtimes: Runtimes,
         boot: Stage,
+        facts: Facts = NO_FACTS,
+        notice: Callable[[], Notice | None] = lambda: None,
     ) -> None:
         self._instance = instance
         self._folder = folder
         self._gpus = gpus
         self._runtimes = runtimes
         self._boot = boot
+        self._notice = notice
+        self._facts = facts
         self._changed = asyncio.Event()
         self._http = EngineHttp()
         self._artifacts = Artifacts(folder, runtimes, rehearsed, self._changed.set)
@@ -118,6 +125,10 @@ class Node:
             self._desired = desired
             self._changed.set()
 
+    def look(self) -> None:
+        """Make a pass now: something besides the desired state has changed."""
+        self._changed.set()
+
     def status(self) -> NodeStatus:
         desired = self._desired
         return NodeStatus(
@@ -132,6 +143,12 @@ class Node:
             replicas=tuple(self._runs[replica].status() for replica in sorted(self._runs)),
             stages=(self._boot,),
             disk_free_bytes=shutil.disk_usage(self._folder.root).free,
+            notice=self._notice(),
+            memory_bytes=self._facts.memory_bytes,
+            gpus_listed=self._gpus.real,
+            driver=self._facts.driver,
+            cuda=self._facts.cuda,
+            runtime=self._facts.runtime,
         )
 
     async def log_tail(self, replica: ReplicaId, limit_bytes: int) -> bytes:
@@ -173,12 +190,14 @@ class Node:
         for replica in [replica for replica in self._runs if replica not in wanted]:
             self._leaving[replica] = self._runs.pop(replica)
         self._remove_leaving()
+        notice = self._notice()
+        ending = notice is not None and notice.presses(time.time())  # what runs goes on; nothing new is begun
         artifacts: list[Artifact] = list(desired.artifacts)
         for spec in desired.replicas:
             run = self._runs.get(spec.id)
             if run is not None:
                 run.update(spec)
-            elif spec.id not in self._leaving:
+            elif spec.id not in self._leaving and not ending:
                 run = self._runs[spec.id] = self._run_of(spec)
                 run.begin()
             if run is not None:

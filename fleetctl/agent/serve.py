@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.agent.api import EnginesAtShutdown, application
+from fleetctl.agent.facts import discover_facts
 from fleetctl.agent.folder import Folder, read, write
 from fleetctl.agent.gpus import discover
 from fleetctl.agent.node import MachineGone, Node
+from fleetctl.agent.notices.watch import Notices, watch
 from fleetctl.agent.runtimes.choice import RuntimeChoice, Runtimes
 from fleetctl.model.names import InstanceId
 from fleetctl.model.replicas import Stage
@@ -39,6 +41,12 @@ class Options:
     gpus: Gpu
     rehearsed: LocalMachine
     runtime: RuntimeChoice
+    owner: int | None = None
+    """User id that the socket is given to; None: our own."""
+    notices: Notices = "none"
+    """Who says when this machine will be taken away."""
+    notices_url: str | None = None
+    """Where its metadata service is; None: where its cloud has it."""
 
 
 async def serve(options: Options) -> None:
@@ -59,6 +67,8 @@ async def serve(options: Options) -> None:
     if boot is None:
         return
     runtimes = Runtimes(options.runtime, options.instance, options.folder, real_gpus=gpus.real)
+    facts = await discover_facts(runtimes)
+    watcher = watch(options.notices, url=options.notices_url, folder=options.folder)
     node = Node(
         instance=options.instance,
         folder=options.folder,
@@ -66,13 +76,16 @@ async def serve(options: Options) -> None:
         rehearsed=options.rehearsed,
         runtimes=runtimes,
         boot=boot,
+        facts=facts,
+        notice=lambda: watcher.notice,
     )
     await node.begin()
     runner = web.AppRunner(application(node, shut_down), access_log=None, shutdown_timeout=_LEAVE_GRACE_S)
     await runner.setup()
-    await web.SockSite(runner, _listen(options.socket)).start()
+    await web.SockSite(runner, _listen(options.socket, options.owner)).start()
     log.info("%s serves %s", options.instance, options.socket)
     converging = asyncio.create_task(node.run())
+    watching = asyncio.create_task(watcher.run(node.look))
     waited: list[asyncio.Future[Any]] = [converging, leave]
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     gone = False
@@ -82,12 +95,14 @@ async def serve(options: Options) -> None:
         except MachineGone as error:
             log.warning("%s; its engines are ended", error)
             gone = True
-    converging.cancel()
-    await asyncio.gather(converging, return_exceptions=True)
+    for task in (converging, watching):
+        task.cancel()
+    await asyncio.gather(converging, watching, return_exceptions=True)
     with contextlib.suppress(FileNotFoundError):
         options.socket.unlink()
     await runner.cleanup()
     await node.close(stop_engines=gone or (leave.done() and leave.result() == "stop"))
+    await asyncio.to_thread(watcher.clear)
     log.info("%s left", options.instance)
 
 
@@ -109,7 +124,7 @@ async def _boot(options: Options, leave: asyncio.Future[EnginesAtShutdown]) -> S
     return None if leave.done() else stage
 
 
-def _listen(path: Path) -> socket.socket:
+def _listen(path: Path, owner: int | None) -> socket.socket:
     """A listening socket that only its owner can open from the moment it is there."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -117,5 +132,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(before)
+    if owner is not None and owner != os.getuid():
+        os.chown(path, owner, -1)
     listener.listen(_LISTEN_BACKLOG)
     return listener

@@ -57,21 +57,15 @@ def decide(
 
 
 def _services(paths: list[Path], policy: str | None) -> tuple[Service, ...]:
-    from dataclasses import replace
-
+    from fleetctl.spec.knobs import with_knobs, with_preset
     from fleetctl.spec.load import load
-    from fleetctl.spec.presets import preset
 
     services = load(paths).services
     if not services:
         raise SpecError(f"{paths[0]}: no service is declared", hint="kind: service; an example: fleetctl init")
     if policy is None:
         return services
-    chosen = preset(policy).scaling
-    return tuple(
-        replace(one, scaling=replace(chosen, min=one.scaling.min, max=one.scaling.max, step=one.scaling.step))
-        for one in services
-    )
+    return tuple(with_knobs(with_preset(one, policy), {}) for one in services)
 
 
 def _lines(source: IO[bytes]) -> Iterator[bytes]:

@@ -135,6 +135,9 @@ def _instance(view: FleetView, instance: Instance) -> str:
         f"  GPUs      {used_gpus(view.replicas, instance.id)} of {offer.gpu.count} used",
         f"  age       {ago(view.at - instance.created_at)}",
     ]
+    if instance.notice is not None:
+        heeded = "drains" if instance.reclaimed else "a hint: left where standby is at hand"
+        lines.append(f"  notice    {instance.notice.told(view.at)}; {heeded}")
     if instance.failure:
         lines.append(f"  failure   {instance.failure}")
     lines += [f"  replica   {one.id} {one.role} {one.phase}" for one in view.replicas if one.instance == instance.id]

@@ -105,5 +105,8 @@ def _stop_gateway(now: Session) -> None:
     import asyncio
 
     from fleetctl.gateway.supervise import stop_gateway
+    from fleetctl.node.tunnels.client import stop_tunnels
 
     asyncio.run(stop_gateway(now.home.gateway_socket))
+    # After the gateway: its last requests may still be on their way to machines.
+    asyncio.run(stop_tunnels(now.home))

@@ -20,9 +20,10 @@ from fleetctl.ports import Clock, GatewayLink, NodeLink, OutsideSource, Provider
 BUDGET_S = 0.5
 """A tick waits this long for what it asks; a local answer takes milliseconds, a cloud's listing is waited for less than
 its own time once and then read when it comes."""
-LISTING_EVERY_S = {"local": 0.0}
+LISTING_EVERY_S = {"local": 0.0, "ssh": 2.0}
 LISTING_EVERY_DEFAULT_S = 10.0
-"""Clouds throttle listings; ten seconds is far below their consistency windows."""
+"""Clouds throttle listings; ten seconds is far below their consistency windows. Machines of one's own are asked over
+connections that are kept."""
 LISTING_EVERY_CHANGING_S = 3.0
 """While something there is on its way up or down, so that nobody waits for the next look."""
 _CHANGING = (

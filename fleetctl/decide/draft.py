@@ -28,6 +28,8 @@ class Draft:
         """Why a machine that a Service needs may not be launched."""
         self.standby: dict[ServiceName, int] = {}
         """Slots that this tick's Decisions want to stand by, where the file leaves it to them."""
+        self.taken: dict[str, int] = {}
+        """By `str(Place)`: machines that were announced this very tick to be taken away there."""
         self._pool_digests: dict[PoolName, str] = {}
         self._services_by_pool: dict[PoolName, list[Intent]] = {}
         for intent in snapshot.intents:
@@ -78,6 +80,14 @@ class Draft:
         if len(found) > 1:
             found.sort(key=_age)
         return found
+
+    def reclaimed(self, replica: Replica) -> bool:
+        """Whether it is on an Instance that its cloud takes back."""
+        return replica.instance is not None and self.instances[replica.instance].reclaimed
+
+    def hinted(self, replica: Replica) -> bool:
+        """Whether it is on an Instance that its cloud may take back."""
+        return replica.instance is not None and self.instances[replica.instance].hinted
 
     def in_pool(self, pool: PoolName) -> Iterator[Instance]:
         """Its Instances that are not over, in the order they were made."""

@@ -7,6 +7,7 @@ from fleetctl.model.decisions import Outcome, Verb
 from fleetctl.model.instances import Instance, InstancePhase, InstanceSeen, Listing, Sighting, Wanted
 from fleetctl.model.names import InstanceId, ProviderName
 from fleetctl.model.nodes import NodeStatus, ReplicaStatus
+from fleetctl.model.notices import Notice
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role, Stage
 from fleetctl.model.signals import Reading, Unknown
 
@@ -203,6 +204,7 @@ def _node(draft: Draft, instance: Instance, status: NodeStatus) -> None:
         )
         draft.put_instance(instance)
         draft.say("instance", f"instance/{instance.id}", f"ready after {draft.now - instance.created_at:.1f} s")
+    instance = _noticed(draft, instance, status.notice)
     known = {replica.id: replica for replica in draft.on_instance(instance.id)}
     strange = status.epoch not in ("", draft.snapshot.epoch)
     for seen in status.replicas:
@@ -211,6 +213,22 @@ def _node(draft: Draft, instance: Instance, status: NodeStatus) -> None:
             _replica(draft, replica, seen)
         elif strange:
             _adopt_replica(draft, instance, seen)
+
+
+def _noticed(draft: Draft, instance: Instance, said: Notice | None) -> Instance:
+    """The Instance with what its cloud says of its end. Once heeded, a notice stays as it was."""
+    known = instance.notice
+    if instance.reclaimed or said == known:
+        return instance
+    if said is not None and known is not None and said.estimated and said.kind == known.kind:
+        return instance  # an agent that was started again counts from then: the first reading was nearer
+    instance = replace(instance, notice=said)
+    draft.put_instance(instance)
+    if said is None:
+        draft.say("instance", f"instance/{instance.id}", "its cloud withdrew the notice")
+    elif not said.presses(draft.now):
+        draft.say("instance", f"instance/{instance.id}", f"{said.told(draft.now)}: left where standby is at hand")
+    return instance
 
 
 def _adopt_replica(draft: Draft, instance: Instance, seen: ReplicaStatus) -> None:

@@ -5,6 +5,7 @@ zone of the region that draws on it; for credentials, the whole Provider. Each r
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.placement import gpus_needed
@@ -59,12 +60,18 @@ def _near_enough(draft: Draft, pool: Pool, offer: Offer) -> bool:
     )
 
 
+def _held(draft: Draft, offer: Offer) -> bool:
+    """Whether an Instance of ours has the one machine that this Offer is."""
+    place = place_of(offer)
+    return any(not row.over and place_of(row.offer) == place for row in draft.instances.values())
+
+
 def _turns(draft: Draft, pool: Pool) -> Sequence[Market]:
     """The markets to try for the next Instance, in turn."""
     mix = pool.placement.mix
     if mix is None:
         return (pool.placement.market,)
-    held = [instance.offer.market for instance in draft.in_pool(pool.name)]
+    held = [instance.offer.market for instance in draft.in_pool(pool.name) if not instance.reclaimed]
     return turns(mix, spot=held.count(Market.SPOT), others=len(held) - held.count(Market.SPOT))
 
 
@@ -81,14 +88,25 @@ def _cost(draft: Draft, pool: Pool, offer: Offer) -> tuple[bool, float]:
     if offer.price_per_hour is None:
         return (True, 0.0)
     cost = offer.price_per_hour / max(1, offer.gpu.count)
-    known = draft.snapshot.places.get(str(place_of(offer)))
-    if known is not None:
-        now = known.faded(draft.now)
+    now = _known(draft, offer)
+    if now is not None:
         cost *= (1.0 + SHORTAGE_WEIGHT * now.shortage) * (1.0 + LOSS_WEIGHT * now.loss)
     if offer.market is Market.SPOT:
         there = sum(1 for instance in draft.in_pool(pool.name) if instance.offer.zone == offer.zone)
         cost *= 1.0 + SPREAD_WEIGHT * there
     return (False, cost)
+
+
+def _known(draft: Draft, offer: Offer) -> Experience | None:
+    """What is known of the Offer's Place, with the machines that were announced this very tick to be taken there."""
+    place = place_of(offer)
+    known = draft.snapshot.places.get(str(place))
+    now = None if known is None else known.faded(draft.now)
+    taken = draft.taken.get(str(place), 0)
+    if not taken:
+        return now
+    now = now or Experience(place=place, at=draft.now)
+    return replace(now, taken=now.taken + taken)
 
 
 def resting(draft: Draft, pool: Pool, offer: Offer) -> str:
@@ -151,6 +169,7 @@ def experienced(draft: Draft) -> tuple[Experience, ...]:
             add(row.offer, launched=1.0)
         if row.failure_code == "capacity" and row.failed_at != before.failed_at:
             add(row.offer, short=1.0)
-        if row.over and not before.over and row.phase == "lost":
+        gone = row.over and not before.over and row.phase == "lost" and not row.reclaimed
+        if gone or (row.reclaimed and not before.reclaimed):
             add(row.offer, taken=1.0)
     return tuple(found.values())

@@ -31,10 +31,11 @@ def standby_slots(standby: Standby, service: Service, wanted: int | None = None)
     return standby.slots if standby.slots is not None else standby.steps * service.scaling.step
 
 
-def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None) -> int | None:
+def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None, room: int = 0) -> int | None:
     """Make the Service's serving Replicas `desired`: Standby first, then new ones; or drain the least useful.
 
-    At most `allowed` are added, None: as many as are missing. Returns what is left of `allowed`.
+    At most `allowed` are added, None: as many as are missing. So many as there is `room` for on Standby elsewhere are
+    added besides, for those on Instances that their cloud may take back. Returns what is left of `allowed`.
     """
     service = intent.service
     every = draft.of_service(service.name)
@@ -46,7 +47,14 @@ def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None) -
         # A new revision comes in by surge of one step, and takes over one ready Replica at a time.
         coming = sum(1 for replica in fresh if replica.phase is not ReplicaPhase.READY)
         missing = min(missing, max(0, service.scaling.step - coming))
-    if missing > 0:
+    hinted = [replica for replica in fresh if draft.hinted(replica)]
+    staying = [replica for replica in fresh if not draft.hinted(replica)]
+    if hinted and missing <= 0 and not stale:
+        # They move as a Rollout does, a step at a time, and never above `max`.
+        coming = sum(1 for replica in staying if replica.phase is not ReplicaPhase.READY)
+        spare = min(room, service.scaling.max - len(fresh), service.scaling.step - coming)
+        missing = max(0, min(desired - len(staying), spare))
+    elif missing > 0:
         missing -= _undrain(draft, intent, every, missing)
     if allowed is not None:
         missing = min(missing, allowed)
@@ -56,9 +64,14 @@ def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None) -
     ready = sum(1 for replica in fresh if replica.phase is ReplicaPhase.READY)
     surplus = max(0, len(stale) - max(0, desired - ready))
     for replica in _victims(draft, stale)[:surplus]:
-        _drain(draft, replica, "an older revision")
-    for replica in _victims(draft, fresh)[: max(0, len(fresh) - desired)]:
-        _drain(draft, replica, "fewer are wanted")
+        drain(draft, replica, "an older revision")
+    kept = min(len(staying), desired)
+    there = sum(1 for replica in staying if replica.phase is ReplicaPhase.READY)
+    surplus = len(hinted) - max(0, min(desired - there, service.scaling.max - kept))
+    for replica in _victims(draft, hinted)[: max(0, surplus)]:
+        drain(draft, replica, f"{replica.instance} may be taken back, and others serve")
+    for replica in _victims(draft, staying)[: max(0, len(staying) - desired)]:
+        drain(draft, replica, "fewer are wanted")
     return allowed
 
 
@@ -67,12 +80,19 @@ def _undrain(draft: Draft, intent: Intent, every: Sequence[Replica], wanted: int
     back = [
         replica
         for replica in every
-        if replica.role is Role.DRAINING and replica.revision == intent.revision and replica.phase is ReplicaPhase.READY
+        if replica.role is Role.DRAINING
+        and replica.revision == intent.revision
+        and replica.phase is ReplicaPhase.READY
+        and not draft.reclaimed(replica)
     ][:wanted]
     for replica in back:
         draft.put_replica(replace(replica, role=Role.SERVING, drain_from=None))
         draft.say("replica", f"replica/{replica.id}", "taken back from draining")
     return len(back)
+
+
+_SOON = 1
+"""The last of the ranks below whose Standby is there already and need not be waited for."""
 
 
 def _add(draft: Draft, intent: Intent) -> None:
@@ -83,16 +103,18 @@ def _add(draft: Draft, intent: Intent) -> None:
         (Role.HOT, ReplicaPhase.LOADING): (2, "hot"),
         (Role.ASLEEP, ReplicaPhase.LOADING): (3, "asleep"),
     }
-    best: tuple[int, Origin, Replica] | None = None
+    best: tuple[tuple[bool, bool, int], Origin, Replica] | None = None
     for replica in draft.of_service(service.name):
         rank = ranks.get((replica.role, replica.phase))
         if rank is None or replica.revision != intent.revision:
             continue
-        if best is None or rank[0] < best[0]:
-            best = (*rank, replica)
+        # Of those that could serve soon, one that may be taken away comes last.
+        key = (rank[0] > _SOON, draft.hinted(replica), rank[0])
+        if best is None or key < best[0]:
+            best = (key, rank[1], replica)
     if best is None:
-        key = ReplicaId(draft.new_id(service.name))
-        draft.put_replica(Replica(id=key, service=service.name, revision=intent.revision, created_at=draft.now))
+        made = ReplicaId(draft.new_id(service.name))
+        draft.put_replica(Replica(id=made, service=service.name, revision=intent.revision, created_at=draft.now))
         return
     _, origin, replica = best
     ready_at = draft.now if replica.phase is ReplicaPhase.READY else None
@@ -136,7 +158,8 @@ def _victims(draft: Draft, replicas: Sequence[Replica]) -> list[Replica]:
     return sorted(replicas, key=key)
 
 
-def _drain(draft: Draft, replica: Replica, why: str) -> None:
+def drain(draft: Draft, replica: Replica, why: str) -> None:
+    """Send it nothing more; it ends with its last request. One that is not ready ends at once."""
     if replica.phase is not ReplicaPhase.READY:
         draft.remove_replica(replica)
         draft.say("replica", f"replica/{replica.id}", f"given up before it was ready: {why}")
@@ -164,7 +187,8 @@ def release_drained(draft: Draft, intent: Intent, queue: QueueStats | None, *, g
                 f"stopped {_burden(draft, replica)}: the drain timeout of {service.drain_timeout_s:g} s is over",
             )
         tier = standby_of(pool, service).tier
-        if intent.up and not overdue and replica.revision == intent.revision and tier in (Tier.HOT, Tier.ASLEEP):
+        right = replica.revision == intent.revision and not draft.reclaimed(replica)
+        if intent.up and not overdue and right and tier in (Tier.HOT, Tier.ASLEEP):
             role = Role.HOT if tier is Tier.HOT else Role.ASLEEP
             held = sum(1 for other in draft.of_service(service.name) if other.role is role)
             if held < standby_wanted(draft, intent, pool):
@@ -273,12 +297,13 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
         for instance in draft.in_pool(pool.name)
         if instance.phase is InstancePhase.READY
         and instance.wanted is Wanted.RUNNING
+        and not instance.reclaimed
         and isinstance(status := draft.snapshot.nodes.get(instance.id), NodeStatus)
     ]
     left: list[Replica] = []
     for replica in waiting:
         service = draft.intents[replica.service].service
-        best: tuple[tuple[bool, int, float], Instance, tuple[int, ...], bool] | None = None
+        best: tuple[tuple[bool, bool, int, float], Instance, tuple[int, ...], bool] | None = None
         for instance, status in nodes:
             count = gpus_needed(service, instance.offer.gpu)
             free = free_gpus(draft, instance)
@@ -286,7 +311,7 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
             if gpus is None:
                 continue
             warm = holds_artifacts(status, service)
-            rank = (not warm, len(free), instance.created_at)
+            rank = (not warm, instance.hinted, len(free), instance.created_at)
             if best is None or rank < best[0]:
                 best = (rank, instance, gpus, warm)
         if best is None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import budget, desired, lifecycle, offers, placement, pools
+from fleetctl.decide import budget, desired, lifecycle, notices, offers, placement, pools
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.engine_signals import fullest, utilization, wants_gpus, wants_latencies
 from fleetctl.decide.flow import measured
@@ -26,6 +26,7 @@ def plan(snapshot: Snapshot) -> Plan:
     """Decisions, changed rows, Actions and routes for one tick. Deterministic; a converged fleet gets no Actions."""
     draft = Draft(snapshot)
     lifecycle.fold(draft)
+    notices.heed(draft)
     decisions: list[Decision] = []
     memories: list[tuple[ServiceName, Memory]] = []
     for intent in snapshot.intents:
@@ -36,7 +37,8 @@ def plan(snapshot: Snapshot) -> Plan:
         placement.release_drained(draft, intent, _known_queue(snapshot, intent), gateway=snapshot.queues is not None)
         assert decision.inputs is not None
         allowed, _ = starts_allowed(memory, coming=decision.inputs.coming, now=snapshot.now)
-        left = placement.resize(draft, intent, decision.desired, allowed=allowed)
+        room = notices.room(draft, intent)
+        left = placement.resize(draft, intent, decision.desired, allowed=allowed, room=room)
         placement.keep_standby_replicas(draft, intent, allowed=left)
     for pool in draft.pools.values():
         waiting = placement.bind(draft, pool)
@@ -44,6 +46,7 @@ def plan(snapshot: Snapshot) -> Plan:
     decisions = list(budget.noted(draft, decisions))
     memories = list(budget.remembered(draft, memories))
     pools.give_back_undeclared(draft)
+    notices.give_back(draft)
     pools.converge(draft)
     desired.apply_nodes(draft)
     return Plan(
@@ -93,6 +96,7 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         current = max(current, len(serving) if last is None else last)
     loaded, queue = _loaded(every), _queue(snapshot, intent)
     load = measure(service, loaded, snapshot.readings, queue, snapshot.now)
+    current = notices.steady(draft, intent, current, memory.last_desired)
     readings, now = snapshot.readings, snapshot.now
     flow, tally = measured(memory.tally, loaded, readings, queue, load, now, latencies=wants_latencies(service))
     coming = (ReplicaPhase.READY, ReplicaPhase.ASLEEP)
@@ -114,6 +118,7 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         failures=_failures(draft, intent, memory, fresh),
         price_per_replica=_price_per_replica(draft, service, fresh_serving),
         shared_standby=_shared_standby(draft, service),
+        notices=notices.notes(draft, intent),
     )
     return inputs, replace(memory, tally=tally)
 

@@ -39,11 +39,17 @@ class _Room:
 
 def size(draft: Draft, pool: Pool, waiting: Sequence[Replica]) -> None:
     """Bring the Pool's Instances to what its Replicas and its Standby need. `waiting` have no Slot yet."""
-    rooms = [_room(draft, instance) for instance in draft.in_pool(pool.name) if instance.wanted is Wanted.RUNNING]
-    # Fullest first, so that what is empty can go; what is ready before what is on its way.
+    # What its cloud takes back is no room for anything, and is given back once it is empty.
+    rooms = [
+        _room(draft, instance)
+        for instance in draft.in_pool(pool.name)
+        if instance.wanted is Wanted.RUNNING and not instance.reclaimed
+    ]
+    # Fullest first, so that what is empty can go; what is ready before what is on its way; last what may be taken.
     rooms.sort(
         key=lambda room: (
             not room.bound,
+            room.instance.hinted,
             room.instance.phase is not InstancePhase.READY,
             room.instance.created_at,
             room.instance.id,

@@ -26,6 +26,8 @@ HOLD_BACK_MOST_S = 600.0
 FAILURE_MEMORY_S = 3600.0
 STATED = frozenset({"fixed", "schedule"})
 """Policies that no load moves: their count needs no calm around it, and does not wake at a request."""
+NOT_YET = " yet"
+"""How reasons end that will pass by themselves in a tick or two."""
 _EPSILON = 1e-9
 """Exact loads must not round up to one Replica more."""
 
@@ -38,6 +40,8 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
     memory = replace(memory, failures=inputs.failures, batch=batch)
     memory = looked(intent.service, inputs, memory)
     memory, desired = _desired(intent, inputs, memory, trail)
+    for note in inputs.notices:
+        trail.note("notice", note)
     allowed, held = starts_allowed(memory, coming=inputs.coming, now=now)
     if allowed is not None and desired > inputs.current + allowed:
         desired = trail.set("failures", inputs.current + allowed, held)
@@ -65,7 +69,7 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
         price_per_hour=None if price is None else price * desired,
         standby=memory.standby,
         inputs=inputs,
-        trouble=mismatch(intent.service, memory.batch),
+        trouble=mismatch(intent.service, memory.batch) or trail.blind,
     )
     return decision, memory
 
@@ -138,6 +142,7 @@ def _wish(intent: Intent, inputs: Inputs, load: Load, memory: Memory, trail: "_T
     memory = wish.memory
     stage = f"{scaling.policy}/{wish.binding}" if wish.binding else scaling.policy
     wanted = trail.set(stage, wish.replicas, wish.reason)
+    trail.lacks(scaling.policy, wish.why_unknown)
     if wish.why_unknown and wanted < inputs.current:
         wanted = trail.set("signal", inputs.current, f"hold: {wish.why_unknown}, so nothing is taken away")
     if not load.queue_known and wanted < inputs.current:
@@ -165,6 +170,8 @@ def _combined(inputs: Inputs, others: Sequence[Opinion], wanted: int, trail: "_T
             wanted = trail.set(one.name, one.replicas, one.note)
         else:
             trail.note(one.name, f"unknown: {one.note}" if one.replicas is None else f"{one.replicas}: {one.note}")
+        if one.replicas is None:
+            trail.lacks(one.name, one.note)
     for one in others:
         if wanted >= inputs.current:
             break
@@ -264,6 +271,8 @@ class _Trail:
         self.binding = ""
         self._value: int | None = None
         self._because = ""
+        self.blind = ""
+        """The first signal that is unknown, and why; not one that is only new."""
 
     def start(self, stage: str, value: int, note: str) -> None:
         self.notes.append(StageNote(stage=stage, value=None, note=note))
@@ -272,6 +281,11 @@ class _Trail:
     def note(self, stage: str, note: str) -> None:
         """What was looked at and did not set the count."""
         self.notes.append(StageNote(stage=stage, value=None, note=note))
+
+    def lacks(self, stage: str, why: str) -> None:
+        """Nothing can be taken away as long as this lasts, which a person should know."""
+        if why and not why.endswith(NOT_YET) and not self.blind:
+            self.blind = f"{stage} is unknown, so nothing is taken away: {why}"
 
     def set(self, stage: str, value: int, note: str) -> int:
         """Record a stage; the last one that changed the count (or gave the first) is the binding one."""

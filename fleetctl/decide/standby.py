@@ -8,19 +8,28 @@ from fleetctl.model.services import Tier
 from fleetctl.model.snapshots import Intent
 
 
-def standby_ready(draft: Draft, intent: Intent) -> int:
-    """Slots on standby that the Service could take. Those of a shared Pool count for each of its Services."""
+def standby_ready(draft: Draft, intent: Intent, *, hinted: bool = True) -> int:
+    """Slots on standby that the Service could take. Those of a shared Pool count for each of its Services.
+
+    `hinted`: those on Instances that their cloud may take back count too.
+    """
     service = intent.service
     pool = draft.pools[service.pool_name]
     tier = standby_of(pool, service).tier
     if tier in (Tier.HOT, Tier.ASLEEP):
         role, phase = (Role.HOT, ReplicaPhase.READY) if tier is Tier.HOT else (Role.ASLEEP, ReplicaPhase.ASLEEP)
-        return sum(1 for one in draft.of_service(service.name) if one.role is role and one.phase is phase)
+        return sum(
+            1
+            for one in draft.of_service(service.name)
+            if one.role is role and one.phase is phase and (hinted or not draft.hinted(one))
+        )
     wanted, stage = (
         (Wanted.STOPPED, InstancePhase.STOPPED) if tier is Tier.STOPPED else (Wanted.RUNNING, InstancePhase.READY)
     )
     found = 0
     for instance in draft.in_pool(pool.name):
+        if instance.reclaimed or (instance.hinted and not hinted):
+            continue
         count = gpus_needed(service, instance.offer.gpu)
         if count and instance.wanted is wanted and instance.phase is stage:
             found += len(free_gpus(draft, instance)) // count

@@ -113,6 +113,8 @@ class Inputs:
     """US dollars an hour; None: not known."""
     shared_standby: Standby | None = None
     """The Pool's, where the Service states none of its own; None: the usual one."""
+    notices: tuple[str, ...] = ()
+    """A sentence for each of its machines that its cloud takes back, or may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetctl.model.names import InstanceId, PoolName, ProviderName
+from fleetctl.model.notices import Notice
 from fleetctl.model.services import Gpu, LocalMachine, Market
 
 
@@ -25,6 +26,8 @@ class Offer:
     """What the zone lies in; empty where a Provider has none."""
     quota_left: int | None = None
     """Instances of this kind that the account's quota still allows; None: not known."""
+    sole: bool = False
+    """There is just one such machine: while an Instance of ours is there, nothing more is to be had."""
 
 
 class InstancePhase(StrEnum):
@@ -77,6 +80,21 @@ class Instance:
     failure: str | None = None
     failure_code: str | None = None
     """`FleetError.code` of that failure."""
+    notice: Notice | None = None
+    """What its cloud says of its end, as its Node told last."""
+    reclaimed_at: float | None = None
+    """When a notice was heeded: what runs there drains, nothing comes to it any more, and it is given back. A notice
+    that is withdrawn afterwards changes nothing: the replacement is on its way."""
+
+    @property
+    def reclaimed(self) -> bool:
+        """Whether its cloud is taking it back."""
+        return self.reclaimed_at is not None
+
+    @property
+    def hinted(self) -> bool:
+        """Whether it may be taken away, and nothing forces us to leave it yet."""
+        return self.notice is not None and self.reclaimed_at is None
 
     @property
     def billed(self) -> bool:
@@ -97,6 +115,8 @@ class LaunchSpec:
     pool: PoolName
     offer: Offer
     local: LocalMachine = LocalMachine()
+    images: tuple[str, ...] = ()
+    """Container images that its Pool's Services will want of it, to be fetched from its first moment on."""
     image: str | None = None
     """The machine image, in the Provider's own words; None: the Provider's GPU image."""
     disk_gb: int = 200

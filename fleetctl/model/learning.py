@@ -69,7 +69,15 @@ class Pace:
     spread: float = 0.0
     """Sum of squared differences of an interval's prompt tokens from its arrivals' mean."""
     queued: float = 0.0
-    """At the line before."""
+    """At the line before…"""
+    serving: float = 0.0
+    """…and replicas that served then."""
+    widest: float = 0.0
+    """Most requests that a replica was seen with, forgetting slowly."""
+    full_in_flight_s: float = 0.0
+    """Request-seconds in flight while many queued, forgetting…"""
+    full_serving_s: float = 0.0
+    """…and the replica-seconds that took them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Literal
 
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.notices import Notice
 from fleetctl.model.replicas import ReplicaPhase, Stage
 
 
@@ -123,6 +124,8 @@ class NodeStatus:
     stages: tuple[Stage, ...] = ()
     """The Node's own boot stages."""
     disk_free_bytes: int | None = None
+    notice: Notice | None = None
+    """What its cloud says of its end; None: nothing."""
     memory_bytes: int | None = None
     gpus_listed: bool = True
     """By the driver; false: they are what was declared, as on a machine that rehearses."""

@@ -7,6 +7,7 @@
 #   install --build B --wheel F --pins P [--instance I | --own] [--packages DIR]   and start the node agent
 #   claim FLEET INSTANCE GPUS JSON                  take a machine of one's own; prints the claim that holds
 #   claims                                          say who holds it
+#   console                                         the ends of the logs
 #   stop|start FLEET INSTANCE, release FLEET INSTANCE   as a cloud would; release leaves nothing behind
 set -eu
 #@arguments@
@@ -286,6 +287,10 @@ claim() {
   claims
 }
 
+console() { # what a person would look at first
+  tail -n 100 "$root/prepare.log" "$root/pulls.log" "$machine/agent.log" 2>/dev/null || true
+}
+
 stop() {
   mine "$1" "$2" || die "this machine is not claimed by $1 for $2" 76
   locked
@@ -333,6 +338,6 @@ release() {
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
-  prepare | probe | install | claim | claims | stop | start | release) "$command" "$@" ;;
+  prepare | probe | install | claim | claims | console | stop | start | release) "$command" "$@" ;;
   *) die "fleetctl's node script: ${command:-nothing} is not one of its commands" 2 ;;
 esac

@@ -81,7 +81,9 @@ class Connection:
             raise AgentFailure(
                 f"the connection to {self._name} broke: {error}", hint="it is made again by itself"
             ) from error
-        return Ran(code=-1 if done.exit_status is None else done.exit_status, out=_bytes(done.stdout), err=_bytes(done.stderr))
+        return Ran(
+            code=-1 if done.exit_status is None else done.exit_status, out=_bytes(done.stdout), err=_bytes(done.stderr)
+        )
 
     async def close(self) -> None:
         if self._made is not None:
@@ -136,7 +138,9 @@ class Connection:
             # It has no key of the pinned kind any more: another machine, or one made anew.
             if pinned is not None and "host key" in str(error).lower():
                 raise self._changed(pinned, shown) from None
-            raise AgentFailure(f"{self._name} speaks another SSH than ours: {error}", hint="see its sshd_config") from None
+            raise AgentFailure(
+                f"{self._name} speaks another SSH than ours: {error}", hint="see its sshd_config"
+            ) from None
         except asyncssh.PermissionDenied:
             raise AgentFailure(
                 f"{self._name} does not let the fleet's key in",
@@ -158,9 +162,10 @@ class Connection:
         return made
 
     def _changed(self, pinned: str | None, shown: list[str]) -> AgentFailure:
+        now = _short(shown[-1]) if shown else "one of another kind"
         return AgentFailure(
-            f"{self._name} shows another host key than at the first contact "
-            f"({_short(shown[-1]) if shown else 'of another kind'}, not {_short(pinned or '')}): it was made anew, or somebody is in between",
+            f"{self._name} shows another host key than at the first contact ({now}, not {_short(pinned or '')}): "
+            "it was made anew, or somebody is in between",
             hint=f"if it was made anew, remove the line of {self.address.pinned_as} from {self._known.path}",
         )
 

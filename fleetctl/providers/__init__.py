@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 from fleetctl.errors import UsageError
 from fleetctl.paths import Home
-from fleetctl.ports import Provider
+from fleetctl.ports import Provider, Shell
 
 ENTRY_POINTS = "fleetctl.providers"
 """An installed package names its own providers in this group; each names a `MakeProvider`."""
@@ -24,6 +24,8 @@ class Setup:
     """The provider's own settings: what `providers: {NAME: {…}}` of the fleet's file says, as JSON has it."""
     ssh_key: str = ""
     """The fleet's public key, as one line of `authorized_keys`."""
+    shell: Shell | None = None
+    """The way to machines over SSH, for providers that have no other."""
 
 
 MakeProvider = Callable[[Setup], Provider]

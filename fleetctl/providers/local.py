@@ -411,6 +411,7 @@ def _agent_arguments(folder: Path, spec: LaunchSpec) -> tuple[str, ...]:
         *("--image-s", str(spec.local.image_s)),
         *("--weights-s", str(spec.local.weights_s)),
         *("--runtime", "auto"),
+        *("--notices", "local"),
     )
 
 

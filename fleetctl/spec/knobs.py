@@ -11,6 +11,7 @@ from fleetctl.model.services import Scaling, Service
 from fleetctl.spec import nouns
 from fleetctl.spec.checks import scaling_problems
 from fleetctl.spec.documents import Document, ScalingDoc, Standby
+from fleetctl.spec.parameters import NEEDED, lacking_problems
 from fleetctl.spec.presets import preset
 from fleetctl.spec.trees import Entry, Malformed, Mapping, Node, Scalar, documents
 from fleetctl.spec.validation import Source, validated
@@ -26,11 +27,14 @@ class KnobsDoc(Document):
 def with_preset(service: Service, name: str, *, folder: Path = Path()) -> Service:
     """The Service under a preset, a name or the path of a YAML file: its own min, max and step stay, the rest goes.
 
-    Raises `NotFound`, and `FilesError` with everything that is wrong with the file, at its lines.
+    What one replica can do stays too: presets cannot know it. Raises `NotFound`, and `FilesError` with everything that
+    is wrong with the file, at its lines.
     """
     scaling = service.scaling
     chosen = preset(name, folder=folder).scaling
-    return replace(service, scaling=replace(chosen, min=scaling.min, max=scaling.max, step=scaling.step))
+    kept = {name: getattr(scaling, name) for name in ("min", "max", "step", *NEEDED)}
+    own = {name: value for name, value in kept.items() if value is not None}
+    return replace(service, scaling=replace(chosen, **own))
 
 
 def with_knobs(service: Service, knobs: Texts[str, str]) -> Service:
@@ -55,6 +59,8 @@ def with_knobs(service: Service, knobs: Texts[str, str]) -> Service:
         _check(service.scaling, source, shown)
     if doc.standby is not None:
         service = replace(service, standby=nouns.standby(doc.standby))
+    for problem in lacking_problems(service.scaling, source, ("scaling",)):
+        raise UsageError(f"{service.name}: {problem.path}: {problem.message}", hint=problem.fix)
     return service
 
 

@@ -31,6 +31,7 @@ from fleetctl.model.nodes import (
     ReplicaSpec,
     ReplicaStatus,
 )
+from fleetctl.model.notices import Notice, NoticeKind
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.routes import Routes
@@ -99,6 +100,8 @@ class Machine:
     created_at: float
     up_at: float
     """When its Node answers."""
+    notice: Notice | None = None
+    """What its cloud says of its end; at the deadline of one that is no hint it is taken away."""
     gone_at: float | None = None
     epoch: str = ""
     fence: int = 0
@@ -160,7 +163,8 @@ class World:
         self.routes: Routes | None = None
         self.sent: dict[ReplicaId, int] = {}
         """Requests inside each engine."""
-        self._drains: dict[ReplicaId, float] = {}
+        self.cut = 0
+        """Requests that an engine was running when it ended, or when its machine was taken away."""
         self._arrived: dict[ServiceName, int] = {}
         self._completed: dict[ServiceName, float] = {}
         self._begun: dict[str, Begun] = {}
@@ -317,7 +321,13 @@ class World:
     def kill_machine(self, instance: InstanceId) -> None:
         """As when a cloud takes a spot Instance back."""
         machine = self.machines[instance]
+        self.cut += sum(self.sent.pop(key, 0) for key in machine.engines)
         machine.state, machine.gone_at, machine.engines = Sighting.TERMINATED, self.now, {}
+
+    def notice(self, instance: InstanceId, seconds: float, kind: NoticeKind = "spot") -> None:
+        """The cloud announces that it will, or may, take the Instance in so many seconds."""
+        told = Notice(kind=kind, deadline_at=self.now + seconds, detail="told by the test")
+        self.machines[instance].notice = told
 
     def restart_controller(self, *, calls_arrived: bool) -> None:
         """What was in flight is forgotten; whether it reached the world is the test's choice."""
@@ -412,6 +422,12 @@ class World:
             if begun.ends_at <= self.now:
                 del self._begun[key]
                 self._outcomes.append(self._do(begun))
+        for key, machine in self.machines.items():
+            notice = machine.notice
+            if notice is not None and notice.kind != "rebalance" and (notice.deadline_at or self.now) <= self.now:
+                machine.notice = None
+                if not machine.gone:
+                    self.kill_machine(key)
         for machine in self.machines.values():
             self._live(machine)
         self._send()
@@ -481,6 +497,7 @@ class World:
                 engine.phase = ReplicaPhase.ASLEEP
             engine.spec = spec
             engines[spec.id] = engine
+        self.cut += sum(self.sent.pop(key, 0) for key in machine.engines if key not in engines)
         machine.engines = engines
         return None, True
 
@@ -508,10 +525,7 @@ class World:
             rows = [replica for replica in self.replicas.values() if replica.service == name and self._answers(replica)]
             open_to = [replica for replica in rows if replica.role is Role.SERVING]
             for replica in rows:
-                if replica.role is not Role.DRAINING:
-                    self._drains.pop(replica.id, None)
-                    continue
-                if self.now - self._drains.setdefault(replica.id, self.now) < self.request_s:
+                if replica.drain_from is not None and self.now - replica.drain_from < self.request_s:
                     sent[replica.id] = self.sent.get(replica.id, 0)
             left = max(0, self.demand.get(name, 0) - sum(sent.get(replica.id, 0) for replica in rows))
             for place, replica in enumerate(open_to):
@@ -586,6 +600,7 @@ class World:
                 )
                 for key, engine in machine.engines.items()
             ),
+            notice=machine.notice,
         )
 
     def _reading(self, replica: Replica) -> Reading | Unknown:
@@ -637,6 +652,8 @@ def check_laws(snapshot: Snapshot, made: Plan, world: World) -> None:
             continue
         instance = world.instances[replica.instance]
         assert not instance.over, f"{replica.id} is on {instance.phase} {instance.id}"
+        if instance.reclaimed:
+            assert replica.role is Role.DRAINING, f"{replica.id} is on {instance.id}, which goes\n{world.describe()}"
         for gpu in replica.gpus:
             assert gpu < instance.offer.gpu.count, f"{replica.id} is on GPU {gpu} of {instance.offer.gpu}"
             assert (instance.id, gpu) not in taken, f"two replicas on GPU {gpu} of {instance.id}"

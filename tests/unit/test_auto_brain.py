@@ -52,10 +52,12 @@ class Fleet:
             came = rate(now) * tick_s
             served_s = min(backlog_s + came * self.work_s, self.ready * tick_s)
             backlog_s += came * self.work_s - served_s
-            queue = backlog_s / self.work_s
-            # Who reads beside another reads half as fast for half of the time.
+            # Who reads beside another reads half as fast for half of the time; those who wait fill the batches first.
             busy = served_s / tick_s
-            running = busy / (1 - 0.5 * min(0.8, busy / self.ready)) if self.ready else 0.0
+            alone = busy / (1 - 0.5 * min(0.8, busy / self.ready)) if self.ready else 0.0
+            waiting = backlog_s / self.work_s
+            running = min(max(alone, waiting), float(self.ready * self.parameters.batch))
+            queue = max(0.0, waiting - running)
             wish, self.state = step(
                 self.parameters,
                 self.state,

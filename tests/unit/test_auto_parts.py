@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetctl.decide.auto.backtest import base, least, most, tried
-from fleetctl.decide.auto.demand import PRIOR, asked_tokens, learned, rates, use, work
+from fleetctl.decide.auto.demand import PRIOR, asked_tokens, batch_limit, learned, rates, use, work
 from fleetctl.decide.auto.demand import scale as engine_scale
 from fleetctl.decide.auto.doubt import newness, stressed, unevenness, youth
 from fleetctl.decide.auto.leads import Lead, lead, watched
@@ -156,6 +156,30 @@ def test_unknown_answers_are_not_taken_for_empty_ones() -> None:
         )
 
     assert asked_tokens(pace, 1.0) > 0.5 * asked_tokens(known, 1.0)
+
+
+def told(said: int, each: float, queue: float) -> float:
+    """The batch limit believed after ten minutes of so many in flight on each of five replicas, beside a queue."""
+    pace = Pace()
+    for _ in range(120):
+        pace = learned(
+            pace,
+            span_s=5.0,
+            concurrency=5 * each + queue,
+            queue=queue,
+            serving=5.0,
+            arrivals=10.0,
+            input_tokens=10_000.0,
+            output_tokens=1000.0,
+            completed=10.0,
+        )
+    return batch_limit(pace, said)
+
+
+def test_a_wrong_batch_limit_is_corrected_by_what_is_seen() -> None:
+    assert told(32, 16.0, queue=100.0) == pytest.approx(16.0, rel=0.05), "twice too high, seen under a queue"
+    assert told(8, 16.0, queue=0.0) == pytest.approx(16.0), "twice too low, seen at once"
+    assert told(32, 16.0, queue=0.0) == 32.0, "half full without a queue says nothing"
 
 
 def test_longer_answers_are_seen_before_they_end() -> None:

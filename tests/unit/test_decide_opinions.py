@@ -10,8 +10,9 @@ from fleetctl.decide.scaling import decide
 from fleetctl.model.decisions import Decision, Inputs, Memory
 from fleetctl.model.outside import Signal
 from fleetctl.model.services import Service
-from fleetctl.model.signals import Load, OutsideReading, Utilization
+from fleetctl.model.signals import Flow, Histogram, Load, OutsideReading, Utilization
 from fleetctl.model.snapshots import Intent
+from fleetctl.store.documents import decode, encode
 
 ORDERS = Signal(name="orders", target=10.0, command=("count-orders",))
 DELAY = Signal(name="delay", target=2.0, per="service", command=("measure-delay",))
@@ -102,6 +103,24 @@ def test_an_unknown_signal_holds_what_is_there_and_says_why(reading: tuple[Outsi
     assert "hold: orders is unknown" in down.reason
     assert says in down.reason
     assert (up.desired, up.binding) == (9, "target_concurrency")
+    assert up.trouble == (
+        "" if says.endswith("yet") else f"orders is unknown, so nothing is taken away: {down_why(down)}"
+    )
+
+
+def down_why(decision: Decision) -> str:
+    """What the hold says of the reason."""
+    return decision.reason.partition("(")[2].partition("), so")[0]
+
+
+def test_a_decision_with_all_that_it_was_made_from_can_be_stored() -> None:
+    of = service(ORDERS, BUSY)
+    made = decided(of, 20.0, read("orders", 90.0), share=0.5)
+    assert made.inputs is not None
+    taken = Histogram(bounds_s=(1.0, 5.0), counts=(1.0, 0.0, 2.0))
+    made = replace(made, inputs=replace(made.inputs, flow=Flow(ttft=taken), fullest=4.0))
+
+    assert decode(Decision, encode(made)) == made
 
 
 def test_a_signal_may_raise_while_the_load_is_unknown_and_never_lower() -> None:

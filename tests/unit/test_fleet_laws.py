@@ -39,6 +39,10 @@ WHATS = (
     "load",
     "kill engine",
     "kill machine",
+    "spot notice",
+    "maintenance announced",
+    "rebalance hint",
+    "notice withdrawn",
     "provider unreachable",
     "provider back",
     "launches refused",
@@ -112,6 +116,14 @@ def happen(world: World, one: Happening) -> None:
             world.kill_engine(replicas[one.pick % len(replicas)])
         case "kill machine" if alive:
             world.kill_machine(alive[one.pick % len(alive)])
+        case "spot notice" if alive:
+            world.notice(alive[one.pick % len(alive)], (0.0, 30.0, 120.0)[one.pick % 3])
+        case "maintenance announced" if alive:
+            world.notice(alive[one.pick % len(alive)], (900.0, 1830.0, 86400.0)[one.pick % 3], "maintenance")
+        case "rebalance hint" if alive:
+            world.notice(alive[one.pick % len(alive)], 0.0, "rebalance")
+        case "notice withdrawn" if alive:
+            world.machines[alive[one.pick % len(alive)]].notice = None
         case "provider unreachable":
             world.unreachable.add((CLOUD, OTHER_CLOUD)[one.pick % 2])
         case "provider back":

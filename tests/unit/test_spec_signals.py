@@ -6,6 +6,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from fleetctl.errors import UsageError
 from fleetctl.model.outside import (
     Access,
     AzureQueueSource,
@@ -18,6 +19,7 @@ from fleetctl.model.outside import (
     path_steps,
 )
 from fleetctl.model.services import GpuMetrics, Service
+from fleetctl.spec.knobs import with_knobs, with_preset
 from fleetctl.spec.load import load
 from fleetctl.spec.problems import FilesError, Problem
 from fleetctl.spec.schema import json_schema
@@ -267,3 +269,20 @@ def test_paths(path: str, steps: tuple[str | int, ...]) -> None:
 def test_what_is_no_path(path: str) -> None:
     with pytest.raises(ValueError, match=r"path begins|nothing that can be read"):
         path_steps(path)
+
+
+@pytest.mark.parametrize("name", ["requests_per_second", "tokens_per_second"])
+def test_another_preset_keeps_what_a_replica_can_do_and_is_refused_without(tmp_path: Path, name: str) -> None:
+    bare = declared(tmp_path, "scaling: {max: 4}\n")
+    other = next(one for one in ("requests_per_second", "tokens_per_second") if one != name)
+    measured = declared(
+        tmp_path,
+        f"scaling: {{max: 4, policy: {other}, {other}: 7, {name}: 9}}\nsignals: [{{policy: {name}}}]\n",
+    )
+
+    with pytest.raises(UsageError, match="needs what one replica is to get"):
+        with_knobs(with_preset(bare, name), {})
+    written = with_knobs(with_preset(bare, name), {f"scaling.{name}": "5"})
+
+    assert getattr(written.scaling, name) == 5.0
+    assert getattr(with_knobs(with_preset(measured, name), {}).scaling, name) == 9.0

@@ -37,6 +37,11 @@ class Runtimes:
                 return await self._daemon.answers()
         assert_never(self._choice)
 
+    async def containers(self) -> str:
+        """What runs containers here, with its version; empty: nothing does."""
+        version = "" if self._choice == "process" else await self._daemon.version()
+        return f"docker {version}" if version else ""
+
     def of_spec(self, spec: ReplicaSpec) -> Runtime:
         """The runtime that shall run it. Raises `AgentFailure` when this Node has none that can."""
         if spec.image is None:

@@ -48,12 +48,15 @@ class DockerDaemon:
 
     async def answers(self) -> bool:
         """Whether a daemon is there and answers now."""
+        return bool(await self.version())
+
+    async def version(self) -> str:
+        """Of the daemon that answers now; empty: none does."""
         try:
             with self.errors("the Docker daemon did not answer"):
-                await self.client().version()
+                return str((await self.client().version()).get("Version", ""))
         except AgentFailure:
-            return False
-        return True
+            return ""
 
     @contextlib.contextmanager
     def errors(self, what: str) -> Iterator[None]:

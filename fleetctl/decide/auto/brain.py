@@ -50,6 +50,8 @@ IDLE_S = 900.0
 DRAIN_SHARE = 0.2
 """A backlog may add this share of the load to what is ordered: it is worked off in the time that this takes, and a
 surge is not ordered twice over."""
+DRAIN_SPARE = 0.5
+"""…and half a replica, so that the smallest fleets get one."""
 YOUNG_DRAIN_SHARE = 1.0
 """…but while young it may add this share: a fleet that begins far too small loses every request until it has caught
 up, and who knows no more than a minute of the load cannot overshoot what nobody has measured."""
@@ -320,7 +322,7 @@ def _surge_want(
     if left > 0:
         young = newness(now - state.began, times.cold_s)
         share = DRAIN_SHARE + (YOUNG_DRAIN_SHARE - DRAIN_SHARE) * young
-        extra = min(left / (DRAIN_LEADS * times.cold_s), share * rate + 1.0)
+        extra = min(left / (DRAIN_LEADS * times.cold_s), share * rate + DRAIN_SPARE)
         return _Want(
             max(rate_want, rate + extra), "backlog", f"{rate:.2f} replicas' work a second, and {left:.0f} s of it waits"
         )

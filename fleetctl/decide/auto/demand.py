@@ -46,6 +46,12 @@ SURPRISE_S = 150.0
 SURPRISE_PRIOR = 2.0
 """Requests in flight: below it, chance."""
 SURPRISE_SPAN = (0.8, 3.0)
+FULL_QUEUE_SHARE = 0.5
+"""While so many wait, beside those in flight, every replica takes as many as it can."""
+BATCH_PRIOR_S = 60.0
+"""Replica-seconds with a queue that the batch limit of the service file is worth."""
+BATCH_SPAN = 4.0
+"""A replica is not believed to take more than this many times what the service file says."""
 LUMP_LOSS = 0.4
 """Replicas lose this share × (size-biased prompt ÷ promised wait): whoever lands behind a long prompt waits, however
 idle the others are. Measured on constant fleets: prompts of 0.06–5.2 s against a promise of 5 s."""
@@ -165,9 +171,11 @@ def learned(
     grown = queue - pace.queued
     read = max(0.0, input_tokens - grown * (mean_input or 0.0))
     written = output_tokens if output_tokens is not None else max(0.0, arrivals - grown) * output_mean(pace)
+    pace = _widened(pace, span_s=span_s, in_flight=in_flight, queue=queue, serving=serving, keep=keep_long)
     pace = replace(
         pace,
         queued=queue,
+        serving=serving,
         arrivals=pace.arrivals * keep_long + arrivals,
         input_tokens=pace.input_tokens * keep_long + input_tokens,
         spread=pace.spread * keep_long + surprise,
@@ -194,6 +202,26 @@ def learned(
         ),
     )
     return _fitted(pace) if pace.minute.span_s >= ROW_S else pace
+
+
+def _widened(pace: Pace, *, span_s: float, in_flight: float, queue: float, serving: float, keep: float) -> Pace:
+    """With what this interval tells of the batch limit. While the fleet changes, it tells nothing."""
+    if serving < 0.5 or serving != pace.serving:
+        return pace
+    pace = replace(pace, widest=max(pace.widest * keep, in_flight / serving))
+    if min(queue, pace.queued) < FULL_QUEUE_SHARE * in_flight:
+        return pace
+    return replace(
+        pace,
+        full_in_flight_s=pace.full_in_flight_s * keep + in_flight * span_s,
+        full_serving_s=pace.full_serving_s * keep + serving * span_s,
+    )
+
+
+def batch_limit(pace: Pace, said: int) -> float:
+    """Requests that a replica takes at once: what the service file says, corrected by what was seen."""
+    seen = (said * BATCH_PRIOR_S + pace.full_in_flight_s) / (BATCH_PRIOR_S + pace.full_serving_s)
+    return max(1.0, seen, min(pace.widest, BATCH_SPAN * said))
 
 
 def _fitted(pace: Pace) -> Pace:
@@ -223,7 +251,7 @@ def use(pace: Pace, wait_s: float) -> float:
 def work_per_request_s(pace: Pace, batch: int) -> float:
     """Replica-seconds that a mean request costs."""
     now = rates(pace)
-    return now.prefill_s * input_mean(pace) + now.written_s(batch) * output_mean(pace)
+    return now.prefill_s * input_mean(pace) + now.written_s(batch_limit(pace, batch)) * output_mean(pace)
 
 
 def work(record: Record, pace: Pace, batch: int, wait_s: float, last_bins: int | None = None) -> list[float]:
@@ -234,7 +262,7 @@ def work(record: Record, pace: Pace, batch: int, wait_s: float, last_bins: int |
     counted = use(pace, wait_s)
     now = rates(pace)
     prefill_s = now.prefill_s / counted
-    token_s = now.written_s(batch)
+    token_s = now.written_s(batch_limit(pace, batch))
     over = max(1, round(output_mean(pace) * (now.lone_s + now.shared_s * batch / 2) / BIN_S))
     begin = 0 if last_bins is None else max(0, record.bins - last_bins)
     inputs, outputs = record.input_tokens[begin:], record.output_tokens

@@ -19,7 +19,7 @@ STRETCHES = 8
 MINUTE_BINS = 12
 YOUNG_LEADS, OLD_LEADS = 2.0, 4.0
 """Cold starts until doubt begins to fade, and until it is gone."""
-YOUNG_S, OLD_S = 1200.0, 3000.0
+YOUNG_S, OLD_S = 600.0, 1800.0
 """…and not before these ages: bursts come by the minute, however fast a start is."""
 SPENT_SHARE = 0.6
 """Of what the promise allows to be missed, how much a rule may have missed in its replay."""

@@ -50,9 +50,7 @@ class Forwards:
         for remote in wanted - self._servers.keys():
             host, _, port = remote.rpartition(":")
             self._servers[remote] = await asyncio.start_server(self._serve(host, int(port)), HOST, 0)
-        return {
-            remote: f"{HOST}:{server.sockets[0].getsockname()[1]}" for remote, server in self._servers.items()
-        }
+        return {remote: f"{HOST}:{server.sockets[0].getsockname()[1]}" for remote, server in self._servers.items()}
 
     def __len__(self) -> int:
         return len(self._servers)

@@ -1,4 +1,4 @@
-"""One machine as its commands meet it: connected, its node agent there and of our build, its engines' ports open here."""
+"""One machine as its commands meet it: connected, an agent of our build on it, its engines' ports open here."""
 
 import asyncio
 import hashlib
@@ -198,8 +198,7 @@ class Machine:
         try:
             return await answer
         except AgentFailure as failure:
-            if "refused (" not in failure.message:
-                self._remote = ""
+            self._remote = ""
             told = failure.message.replace(f"unix:{self._local}", self.address)
             raise AgentFailure(told, hint=failure.hint) from failure
 

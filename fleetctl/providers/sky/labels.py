@@ -64,7 +64,7 @@ def labels(spec: LaunchSpec, *, at: float) -> dict[str, str]:
 
 def meta_of(found: Mapping[str, str]) -> Meta | None:
     """What the labels say. None: whoever set them, it is none that we made."""
-    parts = []
+    parts: list[str] = []
     while (part := found.get(_PART.format(len(parts)))) is not None and len(parts) < _PARTS_MAX:
         parts.append(part)
     text = "".join(parts).upper()

@@ -78,32 +78,26 @@ _BY_TYPE: tuple[tuple[frozenset[str], type[ProviderError]], ...] = (
 
 _BY_WORDS: tuple[tuple[re.Pattern[str], type[ProviderError]], ...] = (
     (
-        re.compile(
-            r"quota|VcpuLimitExceeded|InstanceLimitExceeded|MaxSpotInstanceCountExceeded|limit exceeded|LimitExceeded\b",
-            re.IGNORECASE,
-        ),
-        QuotaExceeded,
-    ),
-    (
-        re.compile(r"RequestLimitExceeded|TooManyRequests|Too many requests|Throttl|rate limit|\b429\b", re.IGNORECASE),
+        re.compile(r"RequestLimitExceeded|Too ?Many ?Requests|Throttl|rate limit|\b429\b", re.IGNORECASE),
         Throttled,
     ),
     (
         re.compile(
-            r"ExpiredToken|RequestExpired|InvalidClientTokenId|AuthFailure|UnauthorizedOperation|Unauthori[sz]ed"
-            r"|Invalid API key|credentials|\b401\b|\b403\b",
+            r"quota|VcpuLimitExceeded|InstanceLimitExceeded|MaxSpotInstanceCountExceeded|limit exceeded", re.IGNORECASE
+        ),
+        QuotaExceeded,
+    ),
+    (
+        re.compile(
+            r"ExpiredToken|RequestExpired|InvalidClientTokenId|AuthFailure|Unauthori[sz]ed|Invalid API key|credentials"
+            r"|\b401\b|\b403\b",
             re.IGNORECASE,
         ),
         AuthFailure,
     ),
-    (
-        re.compile(r"does not contain any instances|Invalid (region|zone|instance)|not found in the catalog"),
-        InvalidRequest,
-    ),
+    (re.compile(r"does not contain any instances|Invalid (region|zone|instance)|not found in"), InvalidRequest),
 )
-"""Throttling is looked for where no quota is told: RequestLimitExceeded has both words."""
-
-_THROTTLED_FIRST = _BY_WORDS[1][0]
+"""In this order: RequestLimitExceeded is about requests, and no quota."""
 
 _HINTS: dict[type[ProviderError], str] = {
     AuthFailure: "fleetctl doctor; SkyPilot says more: sky check -v",
@@ -127,11 +121,11 @@ def _kind(failure: Failure) -> type[ProviderError]:
     for names, kind in _BY_TYPE:
         if classes & names:
             return kind
+    if failure.type == "RuntimeError" and "Failed to get request" in failure.message:
+        return OutcomeUnknown  # the API server broke while it told what became of it
     unavailable = "ResourcesUnavailableError" in classes
     if unavailable or "CloudError" in classes or failure.type in ("RuntimeError", "ValueError", "ClientError"):
         words = "\n".join((failure.code, *failure.attempts, failure.message))
-        if _THROTTLED_FIRST.search(words):
-            return Throttled
         for pattern, kind in _BY_WORDS:
             if pattern.search(words):
                 return kind

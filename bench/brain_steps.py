@@ -74,7 +74,8 @@ def main() -> int:
             else:
                 scaler = PEERS[policy].make(known, PEER_SHARE, before)
             report = play(world, trace, scaler, seed=0)
-            peak = max([moment.ordered for moment in report.timeline if moment.at > STEP_AT_S])
+            before_step = [moment.ordered for moment in report.timeline if moment.at <= STEP_AT_S][-1:]
+            peak = max(before_step + [moment.ordered for moment in report.timeline if moment.at > STEP_AT_S])
             cells.append((peak / needed, report.share_within))
         worst[policy] = max([over for over, _ in cells])
         row = "".join([f"{f'{over:.2f} ({share:.1%})':>16}" for over, share in cells])

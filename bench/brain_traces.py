@@ -16,9 +16,9 @@ rate. A run starts with the smallest constant fleet that keeps the promise: what
 who knew. From less, nobody without foresight keeps it on the burstiest trace, whose first bursts come within one cold
 start; `--start N` shows it.
 
-Options: `--quick` (three hours of each trace, two seeds), `--hours H` (each seed plays another window of that length),
-`--seeds N`, `--traces a,b`, `--profiles 1gpu`, `--policies knative,hpa`, `--standby N` units and
-`--start N` replicas for everyone. Clairvoyant
+`auto` is played beside them, with one configuration for everything. Two hours of each trace and one seed are played
+unless asked otherwise: `--hours H` (each seed plays another window of that length), `--seeds N`, `--traces a,b`,
+`--profiles 1gpu`, `--policies knative,hpa`, `--standby N` units and `--start N` replicas for everyone. Clairvoyant
 results are kept in the system's temporary folder, by a digest of trace, world and code.
 """
 
@@ -29,16 +29,19 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 
+from fleetctl.decide.auto.brain import Parameters
 from fleetctl.rehearsal.batching import Pace
 from fleetctl.sim import clairvoyant as clairvoyance
 from fleetctl.sim import engine_model, service_world
-from fleetctl.sim.peers import PEERS, Capacity, Peer
+from fleetctl.sim.auto_scaler import AutoScaler
+from fleetctl.sim.peers import PEERS, Capacity
 from fleetctl.sim.scalers import Constant, Scaler
 from fleetctl.sim.service_world import Report, Stage, World, play
 from fleetctl.sim.traces import Trace, read_trace
@@ -48,7 +51,11 @@ REPLICAS_MAX = 64
 """An operator's limit, some five times the most that any of these traces needs."""
 MEAN_REPLICAS = 2.0
 """Peaks of two to four times that make a handful."""
-QUICK_HOURS, QUICK_SEEDS = 3.0, 2
+HOURS, SEEDS = 2.0, 1
+"""Some minutes on two cores; `--hours 24 --seeds 5` is all there is, and takes hours."""
+PROCESSES = 2
+POLISH_REQUESTS = 400_000
+"""Played to polish each clairvoyant schedule: within a percent of what minutes of it find."""
 
 PROFILES: Mapping[str, World] = {
     "1gpu": World(replicas_max=REPLICAS_MAX),
@@ -139,7 +146,7 @@ def windowed(trace: Trace, hours: float, seed: int) -> Trace:
 
 def foresight(world: World, trace: Trace) -> Mapping[str, float]:
     """The clairvoyant's figures, from the temporary folder where they were made before."""
-    digest = hashlib.sha256(repr(world).encode())
+    digest = hashlib.sha256(f"{world!r} {POLISH_REQUESTS}".encode())
     for module in (clairvoyance, engine_model, service_world):
         digest.update(Path(str(module.__file__)).read_bytes())
     for column in (trace.arrivals_s, trace.input_tokens, trace.output_tokens):
@@ -147,7 +154,7 @@ def foresight(world: World, trace: Trace) -> Mapping[str, float]:
     kept = Path(tempfile.gettempdir()) / "fleetctl-bench-brain" / f"{digest.hexdigest()[:24]}.json"
     if kept.exists():
         return dict(json.loads(kept.read_text()))
-    found = clairvoyance.clairvoyant(world, trace)
+    found = clairvoyance.clairvoyant(world, trace, polish_requests=POLISH_REQUESTS)
     figures = {
         "gpu_hours": found.gpu_hours,
         "peak": found.peak,
@@ -199,79 +206,99 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
                 )
 
 
-def score(policy: str, setting: str, everyone: Sequence[Case], make: Callable[[Case], Scaler]) -> Score:
+def played(policy: str, share: float, case: Case) -> tuple[Report, float]:
+    """One run, and the CPU seconds that it took. `share` is of no concern to the constant fleet and to `auto`."""
     began = time.process_time()
-    reports = [play(_started(policy, case), case.trace, make(case), seed=case.seed) for case in everyone]
-    return Score(policy=policy, setting=setting, reports=reports, cases=everyone, cpu_s=time.process_time() - began)
-
-
-def _started(policy: str, case: Case) -> World:
-    return replace(case.world, replicas_start=case.constant) if policy == "constant" else case.world
-
-
-def settings(policy: str, everyone: Sequence[Case]) -> Iterator[Score]:
-    """A policy at each of its settings. Further ones are added here."""
+    world = case.world
+    scaler: Scaler
     if policy == "constant":
-        yield score(policy, "known afterwards", everyone, lambda case: Constant(replicas=case.constant))
-        return
-    peer = PEERS[policy]
-    for share in peer.shares:
-        yield score(
-            policy,
-            f"target {share:g} of capacity",
-            everyone,
-            partial(_of_peer, peer, share),
+        world, scaler = replace(world, replicas_start=case.constant), Constant(replicas=case.constant)
+    elif policy == "auto":
+        scaler = AutoScaler(
+            Parameters(
+                batch=world.pace.concurrency,
+                maximum=world.replicas_max,
+                cold_s=world.cold_start_s,
+                standby_s=world.standby_start.median_s,
+                standby_limit=world.standby,
+                standby_share=world.standby_share,
+            )
         )
+    else:
+        scaler = PEERS[policy].make(case.capacity, share, world.replicas_start)
+    return play(world, case.trace, scaler, seed=case.seed), time.process_time() - began
 
 
-def _of_peer(peer: Peer, share: float, case: Case) -> Scaler:
-    return peer.make(case.capacity, share, case.world.replicas_start)
+def settings(policy: str) -> Sequence[tuple[str, float]]:
+    """The settings at which a policy is tried, and a name for each."""
+    if policy == "constant":
+        return [("known afterwards", 0.0)]
+    if policy == "auto":
+        return [("nothing to set", 0.0)]
+    return [(f"target {share:g} of capacity", share) for share in PEERS[policy].shares]
+
+
+def scores(policy: str, everyone: Sequence[Case], pool: Executor) -> Iterator[Score]:
+    for setting, share in settings(policy):
+        runs = list(pool.map(partial(played, policy, share), everyone))
+        yield Score(
+            policy=policy,
+            setting=setting,
+            reports=[run for run, _ in runs],
+            cases=everyone,
+            cpu_s=sum([spent_s for _, spent_s in runs]),
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--hours", type=float, default=math.inf)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--hours", type=float, default=HOURS)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--standby", type=int, default=0)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--traces-folder", type=Path, default=TRACES)
     parser.add_argument("--traces", type=lambda text: text.split(","), default=[])
     parser.add_argument("--profiles", type=lambda text: text.split(","), default=list(PROFILES))
-    parser.add_argument("--policies", type=lambda text: text.split(","), default=["constant", *PEERS])
+    parser.add_argument("--policies", type=lambda text: text.split(","), default=["auto", "constant", *PEERS])
     arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.hours, arguments.seeds = QUICK_HOURS, QUICK_SEEDS
     if not arguments.traces_folder.is_dir():
         print(f"brain: no folder of traces at {arguments.traces_folder}; skipped", file=sys.stderr)
         return
     everyone = list(cases(arguments))
     print(f"\n{'policy':>10}  {'setting':<26} {'kept':>7} {'hours ×':>8} {'peak ×':>7} {'CPU s':>7}", file=sys.stderr)
-    for policy in arguments.policies:
-        found = []
-        for one in settings(policy, everyone):
-            found.append(one)
-            print(
-                f"{policy:>10}  {one.setting:<26} {one.kept:>3}/{len(everyone):<3} {one.ratio:>8.2f}"
-                f" {one.overshoot:>7.2f} {one.cpu_s:>7.1f}",
-                file=sys.stderr,
-                flush=True,
-            )
-        best = min(found, key=lambda one: (-one.kept, one.ratio))
-        for case, run in zip(everyone, best.reports, strict=True):
-            print(
-                f"{'':>12}{case.name:<22} seed {case.seed}  {run.share_within:>8.2%} {'kept' if run.kept else '':<5}"
-                f" {run.gpu_hours / case.best_hours:>6.2f}× peak {run.peak_ordered:>3} of {case.best_peak}",
-                file=sys.stderr,
-            )
-        report(f"{policy}_kept", best.kept / len(everyone), "share of runs", best.setting)
-        report(f"{policy}_hours_over_clairvoyant", best.ratio, "ratio", best.setting)
+    bests: dict[str, Score] = {}
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        for policy in arguments.policies:
+            found = []
+            for one in scores(policy, everyone, pool):
+                found.append(one)
+                print(
+                    f"{policy:>10}  {one.setting:<26} {one.kept:>3}/{len(everyone):<3} {one.ratio:>8.2f}"
+                    f" {one.overshoot:>7.2f} {one.cpu_s:>7.1f}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            best = bests[policy] = min(found, key=lambda one: (-one.kept, one.ratio))
+            for case, run in zip(everyone, best.reports, strict=True):
+                print(
+                    f"{'':>12}{case.name:<22} seed {case.seed}  {run.share_within:>8.2%} "
+                    f"{'kept' if run.kept else '':<5}"
+                    f" {run.gpu_hours / case.best_hours:>6.2f}× peak {run.peak_ordered:>3} of {case.best_peak}",
+                    file=sys.stderr,
+                )
+    auto = bests.get("auto")
+    for policy, best in bests.items():
+        against = auto if policy in PEERS else None
+        report(f"{policy}_kept_slowed", best.kept / len(everyone), "share of runs", best.setting, None)
+        ratio = against.ratio / best.ratio if against else None
+        report(f"{policy}_hours_over_clairvoyant_slowed", best.ratio, "ratio", best.setting, ratio)
 
 
-def report(measure: str, value: float, unit: str, setting: str) -> None:
-    """One JSON line on stdout. Peers have no goal; `peer` says at which setting a figure stands."""
+def report(measure: str, value: float, unit: str, setting: str, ratio: float | None) -> None:
+    """One JSON line on stdout: `peer` says at which setting a figure stands, `ratio` is what `auto` has beside it."""
     line = {"bench": "brain", "measure": measure, "value": None if math.isnan(value) else round(value, 3), "unit": unit}
-    line |= {"goal": None, "ok": None, "peer": setting, "peer_value": None, "ratio": None}
+    line |= {"goal": None, "ok": None, "peer": setting, "peer_value": None}
+    line |= {"ratio": None if ratio is None or math.isnan(ratio) else round(ratio, 3)}
     print(json.dumps(line), flush=True)
 
 

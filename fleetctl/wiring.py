@@ -13,6 +13,7 @@ from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Controller, no_boundary
 from fleetctl.controller.observe import Ports
 from fleetctl.errors import MissingDependency, NotFound, StoreFailure
+from fleetctl.model.instances import LaunchSpec
 from fleetctl.model.names import ProviderName
 from fleetctl.paths import Home
 from fleetctl.ports import Provider
@@ -94,14 +95,33 @@ def providers(home: Home, config: FleetConfig, *, launches: bool = False) -> dic
 
     With `launches` the fleet's SSH key is made where machines are rented and there is none yet.
     """
+    from fleetctl.node.ssh import SshShell
     from fleetctl.providers import Setup, load
 
     names = configured(config)
     key = _public_key(home) if launches and not OWNED.issuperset(names) else ""
     return {
-        name: load(name)(Setup(fleet=config.name, home=home, options=config.providers.get(name, {}), ssh_key=key))
+        name: load(name)(
+            Setup(
+                fleet=config.name,
+                home=home,
+                options=_options(name, config.providers.get(name, {})),
+                ssh_key=key,
+                shell=SshShell(home),
+            )
+        )
         for name in names
     }
+
+
+def _options(name: ProviderName, options: Mapping[str, object]) -> Mapping[str, object]:
+    """A provider's settings; an inventory that is a file of its own is read."""
+    inventory = options.get("inventory")
+    if name != SSH or not isinstance(inventory, str):
+        return options
+    from fleetctl.spec.inventory import read_inventory
+
+    return {**options, "inventory": read_inventory(inventory)}
 
 
 def _public_key(home: Home) -> str:
@@ -179,7 +199,18 @@ def controller(
         holder_is_dead=holder_is_dead,
         boundary=boundary,
         max_cost_per_hour=limit,
+        complete=_complete(home, config),
     )
+
+
+def _complete(home: Home | None, config: FleetConfig) -> Callable[[LaunchSpec], LaunchSpec]:
+    """What a launch in a cloud carries from here. One's own machines, and this one, are made ready when reached."""
+    if home is None or set(configured(config)) <= OWNED:
+        return lambda spec: spec
+    from fleetctl.node.launches import completed
+
+    key = _public_key(home)
+    return lambda spec: spec if spec.offer.provider in OWNED else completed(spec, key)
 
 
 def saved_limit(home: Home, limit: float | None) -> Callable[[], float | None]:

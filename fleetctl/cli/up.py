@@ -17,6 +17,7 @@ from fleetctl.cli.views import FleetView, ServiceRow, service_rows
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Service
+from fleetctl.paths import Home
 from fleetctl.spec.fleet import Fleet
 from fleetctl.wiring import configured, lease_is_live, load_config, provider_names, save_config
 
@@ -62,7 +63,7 @@ def up(
     with session(config=fleet.config, create=True) as now:
         _keeps_providers(fleet, now.view())
         _agree(fleet, wanted, now, yes=yes, again=again)
-        if load_config(now.home).providers != fleet.config.providers and lease_is_live(now.store, time.time()):
+        if lease_is_live(now.store, time.time()) and not _same_providers(now.home, fleet):
             say("warning: the running controller does not know the changed providers; restart it: fleetctl daemon stop")
         save_config(now.home, fleet.config)
         at = time.time()
@@ -108,6 +109,14 @@ def _keeps_providers(fleet: Fleet, view: FleetView) -> None:
             f"the files no longer name the provider {name}, which has {several(count, 'instance')} of this fleet",
             hint=f"keep {name} under providers in kind: fleet until they are given back: fleetctl down",
         )
+
+
+def _same_providers(home: Home, fleet: Fleet) -> bool:
+    """Whether the saved settings name the providers as the files do; those that cannot be read are written anew."""
+    try:
+        return load_config(home).providers == fleet.config.providers
+    except FleetError:
+        return False
 
 
 def _agree(fleet: Fleet, wanted: Sequence[Service], now: Session, *, yes: bool, again: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from fleetctl.errors import FleetError, InvalidRequest, OutcomeUnknown
 from fleetctl.model.decisions import Action, Outcome, Verb
+from fleetctl.model.instances import LaunchSpec
 from fleetctl.model.names import ProviderName
 from fleetctl.ports import Clock, NodeLink, Provider
 
@@ -31,7 +32,9 @@ class Actor:
         *,
         on_end: Callable[[], None],
         boundary: Callable[[str], None],
+        complete: Callable[[LaunchSpec], LaunchSpec] = lambda spec: spec,
     ) -> None:
+        self._complete = complete
         self._clock = clock
         self._providers = providers
         self._nodes = nodes
@@ -100,7 +103,7 @@ class Actor:
         match action.verb:
             case Verb.LAUNCH:
                 assert action.launch is not None
-                await provider.launch(action.launch)
+                await provider.launch(self._complete(action.launch))
             case Verb.START:
                 await provider.start(action.instance)
             case Verb.STOP:

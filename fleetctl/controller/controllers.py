@@ -12,7 +12,7 @@ from fleetctl.controller.observe import Observer, Ports
 from fleetctl.decide.planner import plan
 from fleetctl.errors import AgentFailure, Conflict, FleetError, LeaseLost
 from fleetctl.model.decisions import Event, Memory, Plan
-from fleetctl.model.instances import Instance
+from fleetctl.model.instances import Instance, LaunchSpec
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
@@ -61,7 +61,9 @@ class Controller:
         holder_is_dead: Callable[[str], bool] = lambda holder: False,
         boundary: Callable[[str], None] = no_boundary,
         max_cost_per_hour: Callable[[], float | None] = no_limit,
+        complete: Callable[[LaunchSpec], LaunchSpec] = lambda spec: spec,
     ) -> None:
+        """`complete` adds to a launch what only this computer knows, as its key and its first boot's script."""
         self._max_cost_per_hour = max_cost_per_hour
         self._store = store
         self._ports = ports
@@ -72,7 +74,9 @@ class Controller:
         self._observer = Observer(ports, fleet=fleet)
         self.poked = asyncio.Event()
         """Set when something ended that a tick should look at soon."""
-        self._actor = Actor(ports.clock, ports.providers, ports.nodes, on_end=self.poked.set, boundary=boundary)
+        self._actor = Actor(
+            ports.clock, ports.providers, ports.nodes, on_end=self.poked.set, boundary=boundary, complete=complete
+        )
         self._fence: int | None = None
         self._renewed_at = 0.0
         self._intents_version = -1

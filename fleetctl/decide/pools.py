@@ -269,7 +269,12 @@ def converge(draft: Draft) -> None:
             if pool is None:
                 continue
             launch = LaunchSpec(
-                id=instance.id, fleet=draft.snapshot.fleet, pool=pool.name, offer=instance.offer, local=pool.local
+                id=instance.id,
+                fleet=draft.snapshot.fleet,
+                pool=pool.name,
+                offer=instance.offer,
+                local=pool.local,
+                images=_images(draft, pool),
             )
         draft.actions.append(
             Action(
@@ -280,6 +285,12 @@ def converge(draft: Draft) -> None:
                 launch=launch,
             )
         )
+
+
+def _images(draft: Draft, pool: Pool) -> tuple[str, ...]:
+    """What its Services run in, for the machine to fetch while it boots."""
+    services = [intent.service for intent in draft.services_of(pool.name) if intent.up]
+    return tuple(sorted({service.image for service in services if service.image is not None}))
 
 
 def _next_verb(instance: Instance, now: float) -> Verb | None:

@@ -207,6 +207,7 @@ class LocalProvider:
         with self._changing(instance):
             self._clear()
             if self._own(instance) is None:
+                self._lock(instance).unlink(missing_ok=True)  # this very call made it anew
                 return
             folder = self._folder(instance)
             self._halt(instance)

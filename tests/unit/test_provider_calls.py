@@ -130,7 +130,7 @@ def test_settings_are_read_with_their_types() -> None:
     assert options.whole("disk_gb", 1) == 5
     assert options.sources("ssh_sources") == ("203.0.113.0/24",)
     assert options.endpoint() == "https://h"
-    assert options.address() == "ssh://{user}@{ip}:22"
+    assert options.address() == "ssh://{user}@{ip}:22/{id}"
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,9 @@ surge is not ordered twice over."""
 DRAIN_SPARE = 0.5
 """…and half a replica, so that the smallest fleets get one."""
 YOUNG_DRAIN_SHARE = 1.0
-"""…but while young it may add this share: a fleet that begins far too small loses every request until it has caught
-up, and who knows no more than a minute of the load cannot overshoot what nobody has measured."""
+"""…but while young and far too small it may add this share: such a fleet loses every request until it has caught up."""
+FAR_TOO_SMALL = 1.5
+"""The load, over what is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,7 +321,7 @@ def _surge_want(
     if waiting > KEEP_SHARE * promised and seen.ordered > rate_want and left <= 0:
         return _Want(seen.ordered, "backlog", f"{waiting:.0f} s of work waits: nothing is given up before it is done")
     if left > 0:
-        young = newness(now - state.began, times.cold_s)
+        young = newness(now - state.began, times.cold_s) if rate > FAR_TOO_SMALL * seen.ready else 0.0
         share = DRAIN_SHARE + (YOUNG_DRAIN_SHARE - DRAIN_SHARE) * young
         extra = min(left / (DRAIN_LEADS * times.cold_s), share * rate + DRAIN_SPARE)
         return _Want(

@@ -39,8 +39,6 @@ class Forwards:
     def __init__(self, open_port: Callable[[str, int], Awaitable[Opened]]) -> None:
         self._open_port = open_port
         self._servers: dict[str, asyncio.Server] = {}
-        self.streams = 0
-        """Open now."""
 
     async def keep(self, wanted: Iterable[str]) -> Mapping[str, str]:
         """Forward exactly these `host:port`s; where each is reached from here, as `host:port`."""
@@ -62,11 +60,7 @@ class Forwards:
 
     def _serve(self, host: str, port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self.streams += 1
-            try:
-                await carry(reader, writer, lambda: self._open_port(host, port))
-            finally:
-                self.streams -= 1
+            await carry(reader, writer, lambda: self._open_port(host, port))
 
         return serve
 
@@ -98,6 +92,8 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, open
         await asyncio.gather(*ways)
     except (asyncssh.Error, OSError):
         writer.transport.abort()
+    except asyncio.CancelledError:
+        return  # the process leaves; there is nobody to pass this on to
     finally:
         for way in ways:
             way.cancel()

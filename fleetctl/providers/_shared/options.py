@@ -52,7 +52,7 @@ class Options:
             raise self.wrong(key, "a URL, as in https://HOST", value)
         return value
 
-    def address(self, key: str = "address", default: str = "ssh://{user}@{ip}:22") -> str:
+    def address(self, key: str = "address", default: str = "ssh://{user}@{ip}:22/{id}") -> str:
         """The template of an Instance's address; `{id}`, `{ip}` and `{user}` are filled in."""
         value = self.text(key, default)
         try:

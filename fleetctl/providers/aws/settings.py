@@ -23,7 +23,7 @@ class Settings:
     ssh_sources: tuple[str, ...] = ()
     """Who may reach port 22, in CIDR form. Empty: nobody."""
     endpoint: str = ""
-    address: str = "ssh://{user}@{ip}:22"
+    address: str = "ssh://{user}@{ip}:22/{id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

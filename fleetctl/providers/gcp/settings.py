@@ -50,7 +50,7 @@ class Settings:
     ssh_user: str = SSH_USER
     ssh_sources: tuple[str, ...] = ()
     """Who may reach port 22. Empty: nobody."""
-    address: str = "ssh://{user}@{ip}:22"
+    address: str = "ssh://{user}@{ip}:22/{id}"
     network: str = ""
     """Empty: the project's `default` network, or one of the fleet's own where the project has none."""
     ssh_key: str = ""

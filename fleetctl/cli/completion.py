@@ -12,7 +12,7 @@ from fleetctl.cli.output import Format, Output, document
 app = typer.Typer(add_completion=False)
 
 FORMATS = "table json yaml name"
-SUBCOMMANDS = {"catalog": "ls refresh", "daemon": "start stop status"}
+SUBCOMMANDS = {"catalog": "ls refresh", "daemon": "start stop status", "provider": "ls setup permissions"}
 """Of the commands that have any."""
 
 

@@ -2,9 +2,10 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from fleetctl.errors import UsageError
 from fleetctl.paths import Home
@@ -32,6 +33,33 @@ MakeProvider = Callable[[Setup], Provider]
 """Each provider's file has one of these, called `provider`."""
 
 
+Permissions = Callable[[Mapping[str, object]], Mapping[str, object]]
+"""A provider's file may have one of these, called `permissions`: from its settings, the least that its credentials
+must be allowed, as a document for the cloud's own tools."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a provider needs beside fleetctl, told before it is made."""
+
+    folder: Path
+    requirement: str
+    """What is installed, as pip writes it."""
+    packages: int
+    """About as many."""
+    size_mb: int
+    """About as much disk, and somewhat less to download."""
+    ready: bool
+    """Whether it was made before; making it again brings it up to date."""
+    commands: tuple[tuple[str, ...], ...]
+    """In order. Each may be repeated; the last one shows that it works."""
+
+
+MakeEnvironment = Callable[[Home, Sequence[str]], Environment]
+"""A provider's file may have one of these, called `environment`; the words name what may be added to it. Raises
+`UsageError` for words that mean nothing."""
+
+
 def names() -> tuple[str, ...]:
     """Every provider that can be loaded. Loads none."""
     return tuple(sorted({*_own_names(), *(point.name for point in entry_points(group=ENTRY_POINTS))}))
@@ -46,6 +74,22 @@ def load(name: str) -> MakeProvider:
         loaded: MakeProvider = point.load()
         return loaded
     raise UsageError(f"no provider is called {name!r}", hint=f"one of: {', '.join(names())}")
+
+
+def permissions_of(name: str) -> Permissions | None:
+    """What makes the provider's document of permissions, if it has one. Raises `UsageError` for an unknown provider."""
+    found: Permissions | None = getattr(_module(name), "permissions", None)
+    return found
+
+
+def environment_of(name: str) -> MakeEnvironment | None:
+    """What plans the provider's own environment, if it needs one. Raises `UsageError` for an unknown provider."""
+    found: MakeEnvironment | None = getattr(_module(name), "environment", None)
+    return found
+
+
+def _module(name: str) -> object:
+    return importlib.import_module(load(name).__module__)
 
 
 def _own_names() -> frozenset[str]:

@@ -276,7 +276,10 @@ class Api:
             if kind not in self._clients:
                 options = {"api_endpoint": self._settings.endpoint} if self._settings.endpoint else None
                 make = getattr(_sdk(), f"{kind}Client")
-                self._clients[kind] = make(credentials=self._chain(), client_options=options)
+                made = make(credentials=self._chain(), client_options=options)
+                if self._settings.loopback:
+                    made.transport._session.trust_env = False  # no proxy leads to this machine
+                self._clients[kind] = made
             return self._clients[kind]
 
     def _chain(self) -> Any:

@@ -3,17 +3,18 @@
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleetctl.errors import UsageError
 from fleetctl.paths import Home
+from fleetctl.providers import Environment
 
 VERSION = "0.14.1"
 """The SkyPilot that the bridge is tested with."""
 
-SIZE_MB = 460
-"""Of plain `skypilot`, 96 packages, measured with 0.14.1; most clouds' extras add a few MB."""
+_SIZE_MB = 460
+_PACKAGES = 96
+"""Of plain `skypilot`, measured with 0.14.1; most clouds' extras add a few packages and MB."""
 
 EXTRAS = (
     "aws",
@@ -50,21 +51,6 @@ _PYTHON = (3, 13)
 """The newest that this SkyPilot is made for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """What will be made, told before it is made. `commands` are run in order; each may be repeated."""
-
-    folder: Path
-    python: Path
-    requirement: str
-    size_mb: int
-    commands: tuple[tuple[str, ...], ...]
-
-    @property
-    def made(self) -> bool:
-        return self.python.exists()
-
-
 def environment_python(home: Home) -> Path:
     """The Python of the environment, whether it is there or not."""
     return home.root / "sky" / "venv" / "bin" / "python"
@@ -80,21 +66,23 @@ def environment(home: Home, extras: Sequence[str] = ()) -> Environment:
     requirement = f"skypilot[{','.join(extras)}]=={VERSION}" if extras else f"skypilot=={VERSION}"
     return Environment(
         folder=folder,
-        python=python,
         requirement=requirement,
-        size_mb=SIZE_MB + sum(_LARGE_MB.get(extra, 0) for extra in extras),
+        packages=_PACKAGES,
+        ready=python.exists(),
+        size_mb=_SIZE_MB + sum(_LARGE_MB.get(extra, 0) for extra in extras),
         commands=_commands(folder, python, requirement),
     )
 
 
 def _commands(folder: Path, python: Path, requirement: str) -> tuple[tuple[str, ...], ...]:
+    look = (str(python), "-c", "import sky; print('SkyPilot', sky.__version__)")
     uv = shutil.which("uv")
     newest = ".".join(map(str, _PYTHON))
     old_enough = sys.version_info[:2] <= _PYTHON
     if uv is not None:
         wanted = sys.executable if old_enough else newest
         made = ((uv, "venv", "--python", wanted, str(folder)),)
-        return (*(() if python.exists() else made), (uv, "pip", "install", "--python", str(python), requirement))
+        return (*(() if python.exists() else made), (uv, "pip", "install", "--python", str(python), requirement), look)
     if not old_enough:
         raise UsageError(
             f"SkyPilot {VERSION} needs Python {newest} or older, and this is {sys.version.split()[0]}",

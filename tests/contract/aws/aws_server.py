@@ -6,6 +6,7 @@ a zone lacks, Start of what is terminated, vCPU quotas, delays and dropped answe
 54.214.0.0/16, which are AWS's: they become 127.214.0.0/16 before anybody sees them.
 """
 
+import functools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ os.environ["MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION"] = "true"
 os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
 os.environ["MOTO_ENABLE_KEYPAIR_VALIDATION"] = "true"
 
+import moto.core.responses
 from cloud_contract import NEWLY_CODED, Fault, Kind, Operation
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
@@ -31,6 +33,9 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
 from moto.ssm.models import Parameter
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+# moto goes through the 800 methods of its EC2 class at every request; they stay what they are.
+moto.core.responses.method_names_from_class = functools.cache(moto.core.responses.method_names_from_class)
 
 IMAGE = "ami-1e749f67"
 """An Ubuntu image that moto knows."""
@@ -133,10 +138,14 @@ class AwsServer:
     def forget_terminated(self, regions: Iterable[str]) -> None:
         """As EC2 does after an hour; and the tokens that stood for them."""
         for region in regions:
-            reservations = backend("ec2", region).reservations
-            for key, reservation in list(reservations.items()):
+            memory = backend("ec2", region)
+            for key, reservation in list(memory.reservations.items()):
                 if all(machine.state == "terminated" for machine in reservation.instances):
-                    del reservations[key]
+                    del memory.reservations[key]
+            # moto keeps the tags of what is gone, and looks through all of them at every filter.
+            there = {machine.id for machine in memory.all_instances()} | memory.volumes.keys() | memory.enis.keys()
+            for key in [key for key in memory.tags if key.startswith(("i-", "vol-", "eni-")) and key not in there]:
+                del memory.tags[key]
         self._tokens.clear()
         self.requests.clear()
 
@@ -290,8 +299,7 @@ def _refused(region: str, action: str, parameters: dict[str, str]) -> Reply | No
     """Verdicts of EC2 that moto does not give."""
     if action == "RunInstances" and "Placement.AvailabilityZone" in parameters:
         wanted = (parameters["InstanceType"], parameters["Placement.AvailabilityZone"])
-        offered = INSTANCE_TYPE_OFFERINGS["availability-zone"][region]
-        if wanted not in {(one["InstanceType"], one["Location"]) for one in offered}:
+        if wanted not in _offered(region):
             return _error(400, "Unsupported")
     if action == "StartInstances" and "DryRun" not in parameters:
         machine = backend("ec2", region).get_instance(parameters["InstanceId.1"])
@@ -302,6 +310,13 @@ def _refused(region: str, action: str, parameters: dict[str, str]) -> Reply | No
         if machine.state == "terminated":  # moto fails over its network interface, which is gone
             return 200, "text/xml", _TERMINATED
     return None
+
+
+@functools.cache
+def _offered(region: str) -> frozenset[tuple[str, str]]:
+    """(type, zone) of everything that moto knows to be sold there."""
+    offered = INSTANCE_TYPE_OFFERINGS["availability-zone"][region]
+    return frozenset((one["InstanceType"], one["Location"]) for one in offered)
 
 
 def _as_it_is_now(reply: bytes, region: str, machine: str) -> bytes:

@@ -63,7 +63,7 @@ def truth(fleet: str, regions: Iterable[str] = REGIONS) -> Truth:
     for region in regions:
         memory = backend("ec2", region)
         for machine in memory.all_instances():
-            tags = _tags(machine)
+            tags = memory.tags.get(machine.id, {})
             if machine.state == "terminated":
                 continue
             if tags.get("fleetctl-fleet") == fleet:
@@ -73,7 +73,7 @@ def truth(fleet: str, regions: Iterable[str] = REGIONS) -> Truth:
         others += [
             f"{region} {type(thing).__name__} {thing.id}"
             for thing in _things(memory)
-            if _tags(thing).get("fleetctl-fleet") == fleet
+            if memory.tags.get(thing.id, {}).get("fleetctl-fleet") == fleet
         ]
     return Truth(machines=tuple(machines), others=tuple(sorted(others)), strangers=strangers)
 
@@ -88,10 +88,6 @@ def stranger(region: str) -> None:
 def _key(region: str) -> str:
     backend("ec2", region).create_key_pair("by-hand", "ed25519", {})
     return "by-hand"
-
-
-def _tags(thing: Any) -> dict[str, str]:
-    return {tag["key"]: tag["value"] for tag in thing.get_tags()}
 
 
 def _things(memory: Any) -> list[Any]:

@@ -45,7 +45,15 @@ class Memory:
             try:
                 now = json.loads(self._file.read_bytes())
             except FileNotFoundError:
-                now = {"clusters": {}, "machines": [], "requests": {}, "faults": [], "hold": "", "calls": [], "turns": 0}
+                now = {
+                    "clusters": {},
+                    "machines": [],
+                    "requests": {},
+                    "faults": [],
+                    "hold": "",
+                    "calls": [],
+                    "turns": 0,
+                }
             try:
                 yield now
             finally:

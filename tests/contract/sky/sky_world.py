@@ -114,16 +114,21 @@ class World:
         (self.sky / "catalog.json").write_text(json.dumps(rows))
         self.memory = Memory(self.sky)
         self.python = self.folder / "sky-python"
-        self.python.write_text(
-            f"#!/bin/sh\nPYTHONPATH={HERE / 'stand_in'}:{HERE} STAND_IN_SKY={self.sky} STAND_IN_SKY_SLOW_S={SLOW_S}\n"
-            f'export PYTHONPATH STAND_IN_SKY STAND_IN_SKY_SLOW_S PYTHONDONTWRITEBYTECODE=1\nexec {sys.executable} "$@"\n'
-        )
+        self.python.write_text(self.script(f'exec {sys.executable} "$@"'))
         self.python.chmod(0o700)
+
+    def script(self, *lines: str) -> str:
+        """A program that stands for SkyPilot's Python."""
+        values = {
+            "PYTHONPATH": f"{HERE / 'stand_in'}:{HERE}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "STAND_IN_SKY": self.sky,
+            "STAND_IN_SKY_SLOW_S": SLOW_S,
+        }
+        return "\n".join(["#!/bin/sh", *(f"export {name}='{value}'" for name, value in values.items()), *lines, ""])
 
     def date(self, cloud: str, at: float) -> None:
         """Make that cloud's table be of that date."""
-        import os
-
         path = self.sky / "catalogs" / cloud / "vms.csv"
         path.touch()
         os.utime(path, (at, at))

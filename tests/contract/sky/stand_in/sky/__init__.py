@@ -6,8 +6,9 @@ Ours. It lets `bridge.py` itself be tried in a process of its own, with levers; 
 import enum
 import re
 
-from sky import exceptions
 from sky_memory import REGIONS
+
+from sky import exceptions
 
 __version__ = "0.14.1"
 

@@ -1,5 +1,6 @@
 import os
+from pathlib import Path
 
 
 def get_catalog_path(filename):
-    return os.path.join(os.environ["STAND_IN_SKY"], "catalogs", filename)
+    return str(Path(os.environ["STAND_IN_SKY"], "catalogs", filename))

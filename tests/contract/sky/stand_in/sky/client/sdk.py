@@ -9,16 +9,18 @@ from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
+from sky_memory import ENDED, Memory, Refused
+
 import sky
 from sky import exceptions
-from sky_memory import ENDED, Memory, Refused
 
 _memory = Memory(Path(os.environ["STAND_IN_SKY"]))
 _slow_s = float(os.environ["STAND_IN_SKY_SLOW_S"])
 _answers = {}  # of reads, which take no request of their own in the memory
 
 Row = namedtuple(
-    "Row", "cloud instance_type accelerator_name accelerator_count cpu_count device_memory memory price spot_price region"
+    "Row",
+    "cloud instance_type accelerator_name accelerator_count cpu_count device_memory memory price spot_price region",
 )
 
 
@@ -59,7 +61,7 @@ def get(request):
 
 
 def launch(task, cluster_name, dryrun=False):
-    print(f"Running on cluster: {cluster_name}")  # as SkyPilot does, on stdout
+    sys.stdout.write(f"Running on cluster: {cluster_name}\n")  # as SkyPilot does
     if dryrun:
         return _answer(None)
     return _submit("launch", "launch", cluster_name, task.body)

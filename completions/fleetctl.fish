@@ -1,6 +1,6 @@
 # fish completion for fleetctl; install: fleetctl completion fish > ~/.config/fish/completions/fleetctl.fish
 complete -c fleetctl -n __fish_use_subcommand -f -a demo -d 'See it all work; a rehearsed fleet under real traffic, in two minutes'
-complete -c fleetctl -n __fish_use_subcommand -f -a doctor -d 'Check this machine, the store, the gateway and the fleet'
+complete -c fleetctl -n __fish_use_subcommand -f -a doctor -d 'Check this machine, the store, the gateway, the fleet and its clouds'
 complete -c fleetctl -n __fish_use_subcommand -f -a init -d 'Write a commented, working example into fleet/'
 complete -c fleetctl -n __fish_use_subcommand -f -a down -d 'Drain services and give everything back'
 complete -c fleetctl -n __fish_use_subcommand -f -a gc -d 'Find what the clouds hold for this fleet and nothing claims, and give it back'
@@ -11,7 +11,7 @@ complete -c fleetctl -n __fish_use_subcommand -f -a up -d 'Bring services up and
 complete -c fleetctl -n __fish_use_subcommand -f -a catalog -d 'GPU machine types and their prices; ls, refresh'
 complete -c fleetctl -n __fish_use_subcommand -f -a describe -d 'Everything about one service, replica, instance or pool'
 complete -c fleetctl -n __fish_use_subcommand -f -a events -d 'What happened, and why'
-complete -c fleetctl -n __fish_use_subcommand -f -a explain -d 'Why a service has the count it has, stage by stage'
+complete -c fleetctl -n __fish_use_subcommand -f -a explain -d 'Why a service has the count it has, and where its machines were asked for'
 complete -c fleetctl -n __fish_use_subcommand -f -a logs -d 'What the engine of a replica wrote'
 complete -c fleetctl -n __fish_use_subcommand -f -a offers -d 'GPU machines that can be rented now, the least for a GPU first'
 complete -c fleetctl -n __fish_use_subcommand -f -a plan -d 'What the files will cost, line by line, before anything is done'

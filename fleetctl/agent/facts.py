@@ -1,5 +1,6 @@
 """What this machine is, as far as a Service may mind: driver, CUDA, memory, and what runs containers."""
 
+import asyncio
 import re
 import shutil
 from dataclasses import dataclass
@@ -13,16 +14,34 @@ from fleetctl.agent.runtimes.choice import Runtimes
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     memory_bytes: int | None = None
-    driver: str = ""
+    driver: str | None = None
     cuda: str = ""
-    runtime: str = ""
+    runtime: str | None = None
 
 
 NO_FACTS = Facts()
 
+LOOK_AGAIN_S = 30.0
+"""A driver or a Docker daemon that is not there yet may come: cloud machines start an agent before all is up."""
+
+
+class FactsWatch:
+    """Keeps what is known. It looks beside the agent's work: a Docker daemon that hangs must not hold it up."""
+
+    def __init__(self, runtimes: Runtimes) -> None:
+        self._runtimes = runtimes
+        self.facts = NO_FACTS
+
+    async def watch(self) -> None:
+        """Look, and look again as long as something is missing."""
+        while True:
+            if not self.facts.driver or not self.facts.runtime:
+                self.facts = await discover_facts(self._runtimes)
+            await asyncio.sleep(LOOK_AGAIN_S)
+
 
 async def discover_facts(runtimes: Runtimes) -> Facts:
-    """Looked at once, when the agent starts: none of it changes while a machine runs, but for Docker's version."""
+    """What is here now."""
     driver = cuda = ""
     program = shutil.which("nvidia-smi")
     if program is not None:

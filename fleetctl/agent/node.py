@@ -59,7 +59,7 @@ class Node:
         rehearsed: LocalMachine,
         runtimes: Runtimes,
         boot: Stage,
-        facts: Facts = NO_FACTS,
+        facts: Callable[[], Facts] = lambda: NO_FACTS,
         notice: Callable[[], Notice | None] = lambda: None,
     ) -> None:
         self._instance = instance
@@ -131,6 +131,7 @@ class Node:
 
     def status(self) -> NodeStatus:
         desired = self._desired
+        facts = self._facts()
         return NodeStatus(
             instance=self._instance,
             version=fleetctl.__version__,
@@ -144,11 +145,11 @@ class Node:
             stages=(self._boot,),
             disk_free_bytes=shutil.disk_usage(self._folder.root).free,
             notice=self._notice(),
-            memory_bytes=self._facts.memory_bytes,
+            memory_bytes=facts.memory_bytes,
             gpus_listed=self._gpus.real,
-            driver=self._facts.driver,
-            cuda=self._facts.cuda,
-            runtime=self._facts.runtime,
+            driver=facts.driver,
+            cuda=facts.cuda,
+            runtime=facts.runtime,
         )
 
     async def log_tail(self, replica: ReplicaId, limit_bytes: int) -> bytes:

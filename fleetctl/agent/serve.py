@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetctl.agent.api import EnginesAtShutdown, application
-from fleetctl.agent.facts import discover_facts
+from fleetctl.agent.facts import FactsWatch
 from fleetctl.agent.folder import Folder, read, write
 from fleetctl.agent.gpus import discover
 from fleetctl.agent.node import MachineGone, Node
@@ -67,7 +67,7 @@ async def serve(options: Options) -> None:
     if boot is None:
         return
     runtimes = Runtimes(options.runtime, options.instance, options.folder, real_gpus=gpus.real)
-    facts = await discover_facts(runtimes)
+    facts = FactsWatch(runtimes)
     watcher = watch(options.notices, url=options.notices_url, folder=options.folder)
     node = Node(
         instance=options.instance,
@@ -76,7 +76,7 @@ async def serve(options: Options) -> None:
         rehearsed=options.rehearsed,
         runtimes=runtimes,
         boot=boot,
-        facts=facts,
+        facts=lambda: facts.facts,
         notice=lambda: watcher.notice,
     )
     await node.begin()
@@ -86,6 +86,7 @@ async def serve(options: Options) -> None:
     log.info("%s serves %s", options.instance, options.socket)
     converging = asyncio.create_task(node.run())
     watching = asyncio.create_task(watcher.run(node.look))
+    looking = asyncio.create_task(facts.watch())
     waited: list[asyncio.Future[Any]] = [converging, leave]
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     gone = False
@@ -95,9 +96,9 @@ async def serve(options: Options) -> None:
         except MachineGone as error:
             log.warning("%s; its engines are ended", error)
             gone = True
-    for task in (converging, watching):
+    for task in (converging, watching, looking):
         task.cancel()
-    await asyncio.gather(converging, watching, return_exceptions=True)
+    await asyncio.gather(converging, watching, looking, return_exceptions=True)
     with contextlib.suppress(FileNotFoundError):
         options.socket.unlink()
     await runner.cleanup()

@@ -1,4 +1,4 @@
-"""`fleetctl doctor` (Start here): Check this machine, the store, the gateway and the fleet."""
+"""`fleetctl doctor` (Start here): Check this machine, the store, the gateway, the fleet and its clouds."""
 
 import asyncio
 import os
@@ -11,13 +11,14 @@ from pathlib import Path
 
 import typer
 
-from fleetctl.cli.output import Column, Format, Output, ago, emit, say, several
-from fleetctl.cli.views import FleetView, fleet_view, instance_rows, service_rows
+from fleetctl.cli.cloud_checks import clock, orphans, prices, provider_checks
+from fleetctl.cli.output import Column, Format, Output, ago, emit, say
+from fleetctl.cli.views import FleetView, fleet_view, service_rows
 from fleetctl.errors import FleetError, NotFound
 from fleetctl.model.checks import Check, Status
 from fleetctl.paths import Home, home
 from fleetctl.spec.fleet import FleetConfig
-from fleetctl.wiring import fleet_store, holder_is_dead, load_config, providers
+from fleetctl.wiring import fleet_store, holder_is_dead, load_config
 
 app = typer.Typer(add_completion=False)
 
@@ -37,7 +38,11 @@ CHECKS: tuple[Column[Check], ...] = (
 
 @app.command()
 def doctor(output: Output = Format.TABLE) -> int:
-    """Check this machine, the store, the controller, the gateway and the machines. Exit code 1 if anything fails."""
+    """Check this machine, the store, the controller, the gateway, the machines and the clouds.
+
+    Of each cloud: credentials, every call that will be needed (by dry run), quotas, prices. Exit code 1 if anything
+    fails.
+    """
     checks = list(_checks())
     emit(checks, CHECKS, output, name=lambda row: f"check/{row.check}")
     failed = sum(1 for check in checks if check.status == "fail")
@@ -66,7 +71,10 @@ def _checks() -> Iterator[Check]:
         yield Check(check="store", status="ok", detail=f"{config.store_url or where.store}, epoch {store.epoch}")
         yield _controller(view)
         yield asyncio.run(_gateway(where, config, view))
-        yield from asyncio.run(_machines(where, config, view))
+        yield clock(view)
+        yield from prices(where, config, view.at)
+        yield orphans(store.orphans(), view.at)
+        yield from asyncio.run(provider_checks(where, config, view))
         for row in service_rows(view):
             if row.trouble:
                 status: Status = "fail" if row.state in ("failing", "held") else "warn"
@@ -149,43 +157,3 @@ async def _gateway(where: Home, config: FleetConfig, view: FleetView) -> Check:
         detail=f"none answers; it should listen on {config.gateway_listen}",
         fix="fleetctl daemon start (or fleetctl up) starts it",
     )
-
-
-async def _machines(where: Home, config: FleetConfig, view: FleetView) -> list[Check]:
-    """Both ways: what a provider has and the store has not, and the reverse."""
-    checks = []
-    known = {instance.id: instance for instance in view.instances}
-    for name, provider in providers(where, config).items():
-        try:
-            listing = await provider.list(config.name)
-        except FleetError as error:
-            checks.append(Check(check=f"provider/{name}", status="fail", detail=error.message, fix=error.hint))
-            continue
-        finally:
-            await provider.close()
-        strange = [line.id for line in listing.instances if line.id not in known]
-        if strange:
-            checks.append(
-                Check(
-                    check=f"provider/{name}",
-                    status="warn",
-                    detail=f"the store does not know {several(len(strange), 'instance')}: {', '.join(strange[:3])}",
-                    fix="fleetctl up adopts those of a declared pool",
-                )
-            )
-        else:
-            count = len(listing.instances)
-            checks.append(
-                Check(check=f"provider/{name}", status="ok", detail=f"{several(count, 'instance')}, all known")
-            )
-    checks.extend(
-        Check(
-            check=f"instance/{row.name}",
-            status="warn",
-            detail=f"its pool {row.pool} is declared nowhere",
-            fix="declare the pool or its service again: fleetctl up; then: fleetctl down",
-        )
-        for row in instance_rows(view)
-        if row.orphan
-    )
-    return checks

@@ -1,4 +1,4 @@
-"""`fleetctl explain` (Look): Why a service has the count it has, stage by stage."""
+"""`fleetctl explain` (Look): Why a service has the count it has, and where its machines were asked for."""
 
 import sys
 import time
@@ -11,10 +11,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fleetctl.cli.output import Format, Output, ago, document, dollars, figure, several
-from fleetctl.cli.session import duration_s, known_service, session
+from fleetctl.cli.output import Column, Format, Output, ago, document, dollars, figure, several, table
+from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.controller.journal import STRETCH_TICKS, read
 from fleetctl.controller.replay import replayed
+from fleetctl.decide.attempts import Attempt, attempts
 from fleetctl.decide.counterfactuals import Counterfactual, counterfactuals
 from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.decisions import Decision
@@ -39,9 +40,39 @@ def explain(
         if output is Format.NAME:
             sys.stdout.write(f"service/{name}\n")
         elif output is not Format.TABLE:
-            document({**msgspec.to_builtins(found.decision), "without": found.without}, output)
+            document(
+                {
+                    **msgspec.to_builtins(found.decision),
+                    "without": found.without,
+                    "attempts": _attempts(now, name, time.time()),
+                },
+                output,
+            )
         else:
             sys.stdout.write(explained(found.decision, time.time(), without=found.without))
+            if at is None and (tried := _attempts(now, name, time.time())):
+                sys.stdout.write("\n" + matrix(tried, time.time()))
+
+
+def _attempts(here: Session, service: ServiceName, now: float) -> tuple[Attempt, ...]:
+    """Where machines for the Service were asked for, as the rows that are kept tell."""
+    view = here.view()
+    pools = {view.pool_of(intent).name for intent in view.intents if intent.service.name == service}
+    return attempts([row for row in view.instances if row.pool in pools], here.store.load().places, now)
+
+
+def matrix(tried: Sequence[Attempt], now: float) -> str:
+    """Attempts at launching as a table: one row for each place."""
+    columns: tuple[Column[Attempt], ...] = (
+        Column(header="PLACE", cell=lambda one: one.place),
+        Column(header="WHEN", cell=lambda one: f"{ago(now - one.at)} ago", right=True),
+        Column(header="OUTCOME", cell=lambda one: one.outcome),
+        Column(header="FAILED", cell=lambda one: f"{one.failures}/{one.attempts}", right=True),
+        Column(header="RESTS FOR", cell=lambda one: ago(one.rests_until - now) if one.rests_until else "-", right=True),
+        Column(header="SHORT", cell=lambda one: f"{one.shortage:.0%}", right=True),
+        Column(header="WHY", cell=lambda one: one.detail),
+    )
+    return "".join(f"  {line}\n" for line in table(tried, columns, width=None).splitlines())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

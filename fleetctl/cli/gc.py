@@ -12,6 +12,7 @@ from fleetctl.cli.output import Column, Format, Output, ago, dollars, emit, say,
 from fleetctl.cli.session import Session, session
 from fleetctl.controller.sweep import Sweep, remove, sweep, with_ages
 from fleetctl.errors import ProviderError
+from fleetctl.model.names import InstanceId
 from fleetctl.model.orphans import Orphan
 from fleetctl.wiring import open_providers
 
@@ -88,6 +89,10 @@ async def _gc(here: Session, *, delete: bool, at_once: bool, yes: bool, output: 
                 except ProviderError as error:
                     outcomes[orphan.key] = error.message
             here.store.put_orphans([one for one in orphans if outcomes.get(one.key) != "deleted"])
+            here.store.given_back(
+                [InstanceId(one.id) for one in due if one.kind == "instance" and outcomes[one.key] == "deleted"],
+                at=time.time(),
+            )
     rows = [_row(one, now, outcomes.get(one.key) or ("due" if one in due else "quarantined")) for one in orphans]
     emit(rows, COLUMNS, output, name=lambda row: f"{row.kind}/{row.name}")
     for name, why in found.unreachable.items():

@@ -67,9 +67,12 @@ def remembered(draft: Draft, memories: Sequence[tuple[ServiceName, Memory]]) -> 
     changed = dict(memories)
     for name in draft.intents:
         memory = changed.get(name) or draft.snapshot.memories.get(name) or Memory()
-        why = draft.refused.get(name, "")
+        unmet = draft.unmet.get(name)
+        why = unmet or draft.refused.get(name, "")
         if memory.refused != why:
             changed[name] = replace(memory, refused=why)
-            if why:
+            if unmet:
+                draft.say("warning", f"service/{name}", f"it cannot run where there is room for it: {unmet}")
+            elif why:
                 draft.say("hold", f"service/{name}", f"no machine is launched for it: {why}")
     return tuple(changed.items())

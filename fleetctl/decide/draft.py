@@ -26,6 +26,8 @@ class Draft:
         self.failed_services: dict[ServiceName, int] = {}
         self.refused: dict[ServiceName, str] = {}
         """Why a machine that a Service needs may not be launched."""
+        self.unmet: dict[ServiceName, str] = {}
+        """What a Service needs of a Node that is free for it, and does not find there."""
         self.standby: dict[ServiceName, int] = {}
         """Slots that this tick's Decisions want to stand by, where the file leaves it to them."""
         self.taken: dict[str, int] = {}

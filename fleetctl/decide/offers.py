@@ -4,12 +4,12 @@ A failure rests as much as it speaks of: for want of capacity this type in this 
 zone of the region that draws on it; for credentials, the whole Provider. Each rest doubles with the failures in a row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.placement import gpus_needed
-from fleetctl.decide.rests import too_soon
+from fleetctl.decide.rests import rest_s
 from fleetctl.model.instances import Instance, Listing, Offer
 from fleetctl.model.places import Experience, place_of
 from fleetctl.model.services import Market, Mix, Pool, Service
@@ -111,17 +111,26 @@ def _known(draft: Draft, offer: Offer) -> Experience | None:
 
 def resting(draft: Draft, pool: Pool, offer: Offer) -> str:
     """Why the Offer is not tried now, as the rows of the last hour tell; empty: it may be."""
-    same = [row for row in draft.ever_in_pool(pool.name) if row.offer.provider == offer.provider]
+    until, why = rests_until(draft.ever_in_pool(pool.name), offer)
+    return why if draft.now < until else ""
+
+
+def rests_until(rows: Iterable[Instance], offer: Offer) -> tuple[float, str]:
+    """When the Offer may be tried again (Unix seconds, perhaps long ago), and why not before; (0, ""): at any time."""
+    same = [row for row in rows if row.offer.provider == offer.provider]
+    until, why = 0.0, ""
     for scope in ("place", "quota", "provider"):
-        rows = [row for row in same if _reach(row, offer) == scope]
+        of_scope = [row for row in same if _reach(row, offer) == scope]
         worked_at = max(
             (row.booted_at for row in same if row.booted_at is not None and _near(row, offer, scope)), default=0.0
         )
-        failed = [row for row in rows if row.failed_at is not None and row.failed_at > worked_at]
+        failed = [row for row in of_scope if row.failed_at is not None and row.failed_at > worked_at]
         last = max(failed, key=lambda row: row.failed_at or 0.0, default=None)
-        if last is not None and too_soon(sum(row.failures for row in failed), last.failed_at or 0.0, draft.now):
-            return last.failure or "its last launch failed"
-    return ""
+        if last is not None and (count := sum(row.failures for row in failed)):
+            ends_at = (last.failed_at or 0.0) + rest_s(count)
+            if ends_at > until:
+                until, why = ends_at, last.failure or "its last launch failed"
+    return until, why
 
 
 def _reach(row: Instance, offer: Offer) -> str:

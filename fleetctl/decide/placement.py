@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fleetctl.decide import needs
 from fleetctl.decide.desired import artifacts
 from fleetctl.decide.draft import Draft, standby_of
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
@@ -304,11 +305,16 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
     for replica in waiting:
         service = draft.intents[replica.service].service
         best: tuple[tuple[bool, bool, int, float], Instance, tuple[int, ...], bool] | None = None
+        lacking = ""
         for instance, status in nodes:
             count = gpus_needed(service, instance.offer.gpu)
             free = free_gpus(draft, instance)
             gpus = choose_gpus(free, count) if count is not None else None
             if gpus is None:
+                continue
+            why = needs.unmet(service, instance, status)
+            if why:
+                lacking = lacking or why
                 continue
             warm = holds_artifacts(status, service)
             rank = (not warm, instance.hinted, len(free), instance.created_at)
@@ -316,6 +322,8 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
                 best = (rank, instance, gpus, warm)
         if best is None:
             left.append(replica)
+            if lacking and replica.role is Role.SERVING:
+                draft.unmet.setdefault(service.name, lacking)
             continue
         _, instance, gpus, warm = best
         draft.put_replica(

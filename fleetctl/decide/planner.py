@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import budget, desired, lifecycle, notices, offers, placement, pools
+from fleetctl.decide import budget, desired, lifecycle, needs, notices, offers, placement, pools
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.engine_signals import fullest, utilization, wants_gpus, wants_latencies
 from fleetctl.decide.flow import measured
@@ -43,7 +43,7 @@ def plan(snapshot: Snapshot) -> Plan:
     for pool in draft.pools.values():
         waiting = placement.bind(draft, pool)
         pools.size(draft, pool, waiting)
-    decisions = list(budget.noted(draft, decisions))
+    decisions = needs.noted(draft, budget.noted(draft, decisions))
     memories = list(budget.remembered(draft, memories))
     pools.give_back_undeclared(draft)
     notices.give_back(draft)

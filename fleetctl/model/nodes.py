@@ -129,12 +129,12 @@ class NodeStatus:
     memory_bytes: int | None = None
     gpus_listed: bool = True
     """By the driver; false: they are what was declared, as on a machine that rehearses."""
-    driver: str = ""
-    """The GPU driver's version; empty: there is none, or it does not answer."""
+    driver: str | None = None
+    """The GPU driver's version; empty: there is none, or it does not answer. None: not looked."""
     cuda: str = ""
     """The newest CUDA that the driver runs."""
-    runtime: str = ""
-    """What runs containers, with its version, as in `docker 27.3.1`; empty: nothing does."""
+    runtime: str | None = None
+    """What runs containers, with its version, as in `docker 27.3.1`; empty: nothing does. None: not looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,7 +190,8 @@ install() {
     mv "$new" "$root/builds/$build"
   fi
   # An agent of another build leaves; its engines stay, and the next agent takes them up.
-  if agent_runs && [ "$(cat "$root/build" 2>/dev/null)" != "$build" ]; then
+  if agent_runs && [ "$(cat "$root/build" "$root/instance" 2>/dev/null)" != "$build
+$instance" ]; then
     agent_leaves
   fi
   printf '%s\n' "$env" >"$root/.env.new" && mv "$root/.env.new" "$root/env"

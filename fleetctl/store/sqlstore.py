@@ -9,7 +9,7 @@ from typing import TypeVar
 from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
 from fleetctl.model.history import Interval
-from fleetctl.model.instances import Instance
+from fleetctl.model.instances import Instance, InstancePhase, Wanted
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.orphans import Orphan
 from fleetctl.model.places import Experience
@@ -244,6 +244,16 @@ class SqlStore:
         with self._write() as transaction:
             transaction.run("DELETE FROM orphans")
             transaction.many("INSERT INTO orphans (name, doc) VALUES (?, ?)", rows)
+
+    def given_back(self, instances: Iterable[InstanceId], *, at: float) -> None:
+        """Instances that `gc` terminated: their rows end as those that a controller terminates do."""
+        with self._write() as transaction:
+            for key in instances:
+                rows = transaction.rows("SELECT doc FROM instances WHERE id = ? AND over_at IS NULL", (key,))
+                for row in rows:
+                    known = decode(Instance, row[0])
+                    ended = replace(known, wanted=Wanted.TERMINATED, phase=InstancePhase.TERMINATING, phase_at=at)
+                    transaction.run("UPDATE instances SET doc = ? WHERE id = ?", (encode(ended), key))
 
     # everyone's side
 

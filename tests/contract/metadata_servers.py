@@ -28,7 +28,7 @@ class Asked:
         self.delay_s = 0.0
 
     @web.middleware
-    async def watched(self, request: web.Request, answer: Any) -> web.StreamResponse:
+    async def watched(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.paths[request.path] += 1
@@ -36,7 +36,7 @@ class Asked:
             await asyncio.sleep(self.delay_s)
             if self.broken is not None:
                 return web.Response(status=self.broken[0], text=self.broken[1])
-            found: web.StreamResponse = await answer(request)
+            found: web.StreamResponse = await handler(request)
             return found
         finally:
             self.at_once -= 1

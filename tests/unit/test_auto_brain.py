@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleetctl.decide.auto.brain import Observation, Parameters, Wish, step
 from fleetctl.decide.auto.record import BINS_LIMIT
-from fleetctl.model.learning import Learned
+from fleetctl.model.learning import Learned, Record, Rule
 
 STATE_LIMIT_BYTES = 60_000
 PARAMETERS = Parameters(minimum=1, maximum=50, cold_s=60.0, standby_s=8.0)
@@ -223,6 +223,32 @@ def test_a_service_that_may_go_to_zero_does_and_comes_back_at_once() -> None:
     assert wishes[700].desired == 0
     assert wishes[700].binding == "idle"
     assert wishes[800].desired >= 1
+
+
+def test_a_queue_that_is_not_measured_is_what_the_batches_have_no_room_for() -> None:
+    fleet = Fleet(PARAMETERS, ready=4)
+    fleet.run(lambda now: 6.0, 3000)
+    flooded = Observation(ready=4, concurrency=264.0, queue=200.0, arrivals=60, input_tokens=60 * 3571)
+
+    told, _ = step(PARAMETERS, fleet.state, flooded, 3000.0)
+    untold, _ = step(PARAMETERS, fleet.state, replace(flooded, queue=None), 3000.0)
+
+    assert untold.desired == told.desired > 4
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_silence_after_load_is_no_load_below_zero(seed: int) -> None:
+    # Of some of these the running sum of what came and went ends a hair below zero.
+    random = Random(seed)
+    loads = tuple([round(random.uniform(0, 50), 1) for _ in range(120)] + [0.0] * 180)
+    record = Record(arrivals=loads, input_tokens=tuple([1000.3 * load for load in loads]), output_tokens=loads)
+    rule = Rule(window_s=1200.0, gain=1.0, extra=0.5, limit=5)
+    learned = Learned(at=1495.0, record=record, rule=rule, tested_at=1495.0)
+    silent = Observation(ready=3, concurrency=0.0, queue=0.0, arrivals=0, input_tokens=0, output_tokens=0, completed=0)
+
+    wish, _ = step(PARAMETERS, learned, silent, 1500.0)
+
+    assert wish.desired == 1
 
 
 def test_the_state_of_a_busy_service_stays_small() -> None:

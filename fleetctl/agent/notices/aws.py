@@ -37,7 +37,10 @@ def _rebalance(body: bytes, _: str) -> Told:
 
 def _maintenance(body: bytes, _: str) -> Told | None:
     """The first of the events that are still to come."""
-    coming = [event for event in json.loads(body) if event.get("State") == "active" and event["Code"] in _ENDS]
+    said = json.loads(body)
+    if not isinstance(said, list):
+        raise ValueError(f"{body[:80]!r} is no list of events")
+    coming = [event for event in said if event.get("State") == "active" and event["Code"] in _ENDS]
     if not coming:
         return None
     first = min(coming, key=lambda event: _day(event["NotBefore"]))

@@ -91,5 +91,7 @@ def read_notice(text: str, written_at: float) -> Notice:
             kind = found
         else:
             seconds = float(word)
+            if not 0.0 <= seconds < float("inf"):
+                raise ValueError(f"{word} is no number of seconds")
     deadline_at = None if kind == "rebalance" else written_at + seconds
     return Notice(kind=kind, deadline_at=deadline_at, detail="rehearsed")

@@ -132,7 +132,7 @@ def step(parameters: Parameters, state: Learned, seen: Observation, now: float) 
     missing = _unknown(seen)
     if missing:
         return _held(parameters, seen, standby, f"{missing} is unknown"), state
-    state = _remembered(state, seen, span_s, now)
+    state = _remembered(parameters, state, seen, span_s, now)
     times = lead(state.leads, guess)
     if now - max(state.tested_at, state.began) >= (BACKTEST_EVERY_S if state.rule else FIRST_BACKTEST_S):
         state = replace(state, rule=_chosen(parameters, state, times, now), tested_at=now)
@@ -151,12 +151,21 @@ def _unknown(seen: Observation) -> str:
     return ""
 
 
-def _maybe(value: float | None) -> float | None:
+def _known(value: float | None) -> float | None:
+    """None for what is no measurement, too."""
     return value if value is not None and isfinite(value) and value >= 0 else None
 
 
-def _known(value: float | None) -> float:
-    return value if value is not None and isfinite(value) and value >= 0 else 0.0
+def _count(value: float | None) -> float:
+    return _known(value) or 0.0
+
+
+def _queued(parameters: Parameters, seen: Observation) -> float:
+    """Requests that wait; where that is unknown, those for whom the batches have no room."""
+    queue = _known(seen.queue)
+    if queue is None:
+        return max(0.0, _count(seen.concurrency) - parameters.batch * (seen.ready + seen.draining))
+    return queue
 
 
 def _held(parameters: Parameters, seen: Observation, standby: int, why: str) -> Wish:
@@ -164,18 +173,18 @@ def _held(parameters: Parameters, seen: Observation, standby: int, why: str) -> 
     return Wish(desired=desired, standby=standby, reason=f"hold {desired}: {why}", binding="signal")
 
 
-def _remembered(state: Learned, seen: Observation, span_s: float, now: float) -> Learned:
-    arrivals, input_tokens = _known(seen.arrivals), _known(seen.input_tokens)
+def _remembered(parameters: Parameters, state: Learned, seen: Observation, span_s: float, now: float) -> Learned:
+    arrivals, input_tokens = _count(seen.arrivals), _count(seen.input_tokens)
     pace = learned(
         state.pace,
         span_s=span_s,
-        concurrency=_known(seen.concurrency),
-        queue=_known(seen.queue),
+        concurrency=_count(seen.concurrency),
+        queue=_queued(parameters, seen),
         serving=seen.ready + seen.draining,
         arrivals=arrivals,
         input_tokens=input_tokens,
-        output_tokens=_maybe(seen.output_tokens),
-        completed=_maybe(seen.completed),
+        output_tokens=_known(seen.output_tokens),
+        completed=_known(seen.completed),
     )
     outputs = asked_tokens(pace, arrivals)
     record = extended(
@@ -251,7 +260,7 @@ def _wished(parameters: Parameters, state: Learned, seen: Observation, times: Le
 
 def _idle(state: Learned, seen: Observation) -> bool:
     bins = round(IDLE_S / BIN_S)
-    return _known(seen.concurrency) == 0 and state.record.bins > bins and not any(state.record.arrivals[-bins:])
+    return _count(seen.concurrency) == 0 and state.record.bins > bins and not any(state.record.arrivals[-bins:])
 
 
 def _rule_want(rule: Rule, recent: list[float], hold_bins: int) -> _Want:
@@ -311,7 +320,11 @@ def _surge_want(
     minute = recent[-RECENT_BINS:]
     rate = sum(minute) / (BIN_S * max(1, len(minute)))
     lead_s = times.standby_s if seen.standby else times.cold_s
-    waiting = _known(seen.queue) * work_per_request_s(state.pace, parameters.batch) / use(state.pace, parameters.wait_s)
+    waiting = (
+        _queued(parameters, seen)
+        * work_per_request_s(state.pace, parameters.batch)
+        / use(state.pace, parameters.wait_s)
+    )
     served = seen.ready * lead_s + sum(
         [max(0.0, lead_s - max(0.0, times.cold_s - age_s)) for age_s in seen.starting_ages_s]
     )

@@ -68,28 +68,24 @@ def environment(home: Home, extras: Sequence[str] = ()) -> Environment:
         folder=folder,
         requirement=requirement,
         packages=_PACKAGES,
-        ready=python.exists(),
+        ready=any(folder.glob("lib/python*/site-packages/sky/__init__.py")),
         size_mb=_SIZE_MB + sum(_LARGE_MB.get(extra, 0) for extra in extras),
         commands=_commands(folder, python, requirement),
     )
 
 
 def _commands(folder: Path, python: Path, requirement: str) -> tuple[tuple[str, ...], ...]:
-    look = (str(python), "-c", "import sky; print('SkyPilot', sky.__version__)")
-    uv = shutil.which("uv")
+    """With uv where there is one: it is ten times as fast, and fetches a Python when ours is too new for SkyPilot."""
     newest = ".".join(map(str, _PYTHON))
     old_enough = sys.version_info[:2] <= _PYTHON
+    uv = shutil.which("uv")
+    make: tuple[str, ...]
+    install: tuple[str, ...]
     if uv is not None:
-        wanted = sys.executable if old_enough else newest
-        made = ((uv, "venv", "--python", wanted, str(folder)),)
-        return (*(() if python.exists() else made), (uv, "pip", "install", "--python", str(python), requirement), look)
-    if not old_enough:
-        raise UsageError(
-            f"SkyPilot {VERSION} needs Python {newest} or older, and this is {sys.version.split()[0]}",
-            hint="install uv, which fetches one: https://docs.astral.sh/uv",
-        )
-    plain = ((sys.executable, "-m", "venv", str(folder)),)
-    return (
-        *(() if python.exists() else plain),
-        (str(python), "-m", "pip", "install", "--disable-pip-version-check", requirement),
-    )
+        make = (uv, "venv", "--python", sys.executable if old_enough else newest, str(folder))
+        install = (uv, "pip", "install", "--python", str(python), requirement)
+    else:
+        make = (sys.executable if old_enough else f"python{newest}", "-m", "venv", str(folder))
+        install = (str(python), "-m", "pip", "install", "--disable-pip-version-check", requirement)
+    look = (str(python), "-c", "import sky; print('SkyPilot', sky.__version__)")
+    return (install, look) if python.exists() else (make, install, look)

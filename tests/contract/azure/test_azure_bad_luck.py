@@ -10,12 +10,13 @@ from bad_luck import bad_luck
 PARTS = 8
 """So that several processes share the work, and none of them takes longer than a test may."""
 
-SEEDS = 200
 
-
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_bad_luck_neither_doubles_nor_leaks(request: pytest.FixtureRequest, tmp_path: Path, part: int) -> None:
-    seeds = request.config.getoption("--seeds") or SEEDS
+    with world(tmp_path) as azure:
+        seeds = request.config.getoption("--seeds") or azure.under_test().seeds
     met: Counter[str] = Counter()
 
     for seed in range(part, seeds, PARTS):

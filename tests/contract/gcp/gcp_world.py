@@ -107,7 +107,6 @@ def under_test(server: GcpServer, endpoint: str, home: Path) -> CloudUnderTest:
         clear=clear,
         truth=lambda fleet: truth(server.compute, fleet),
         stranger=lambda: stranger(server),
-        seeds=200,
     )
 
 

@@ -14,7 +14,7 @@ from gcp_world import served, under_test
 BATCHES = 8
 """The sequences come in so many tests, so that several processes can share them."""
 
-pytestmark = pytest.mark.timeout(900)  # for thousands of seeds by flag; 25 of them take some seconds
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # hundreds of seeds in each, a fifth of a second for one
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

@@ -173,6 +173,11 @@ class World:
         with self.memory.held() as now:
             now["hold"] = where
 
+    def faults(self) -> list[Body]:
+        """Those that have not struck as often as they are to."""
+        with self.memory.held() as now:
+            return [fault for fault in now["faults"] if fault["times"] > 0]
+
     def calls(self) -> list[str]:
         """What was asked of SkyPilot that changes something, in order."""
         with self.memory.held() as now:

@@ -108,25 +108,12 @@ async def test_terminate_fences_a_launch_under_way(sky: World, where: str) -> No
 
 
 async def test_terminate_fences_a_launch_of_this_process_that_has_not_asked_yet(sky: World) -> None:
-    held, go = asyncio.Event(), asyncio.Event()
     provider = sky.make(FLEET, limits=SLOW)
-    await provider.list(FLEET)  # the bridge is up, so that the next thing that takes time is the lock below
-    real = provider._bridge.read
+    sky.inject(Fault(operation=Operation.LIST, kind=Kind.SLOW))
 
-    async def reading(op: str, *words: object, **arguments: object) -> object:
-        answer = await real(op, *words, **arguments)  # type: ignore[arg-type]
-        if op == "status" and not go.is_set():
-            held.set()
-            await go.wait()
-        return answer
-
-    provider._bridge.read = reading  # type: ignore[method-assign,assignment]  # a slow network, no more
     launching = asyncio.create_task(provider.launch(launch_spec(sky.under_test())))
-    await held.wait()
-    ending = asyncio.create_task(provider.terminate(ONE))
-    await asyncio.sleep(0)
-    go.set()
-    await ending
+    await until("it looks, which takes its time", lambda: not sky.faults())
+    await provider.terminate(ONE)
     with pytest.raises(Gone):
         await launching
 

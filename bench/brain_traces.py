@@ -16,7 +16,7 @@ rate. A run starts with the smallest constant fleet that keeps the promise: what
 who knew. From less, nobody without foresight keeps it on the burstiest trace, whose first bursts come within one cold
 start; `--start N` shows it.
 
-`auto` is played beside them, with one configuration for everything. Two hours of each trace and one seed are played
+`auto` is played beside them, with one configuration for everything. Three hours of each trace and two seeds are played
 unless asked otherwise: `--hours H` (each seed plays another window of that length), `--seeds N`, `--traces a,b`,
 `--profiles 1gpu`, `--policies knative,hpa`, `--standby N` units and `--start N` replicas for everyone. Clairvoyant
 results are kept in the system's temporary folder, by a digest of trace, world and code.
@@ -51,8 +51,8 @@ REPLICAS_MAX = 64
 """An operator's limit, some five times the most that any of these traces needs."""
 MEAN_REPLICAS = 2.0
 """Peaks of two to four times that make a handful."""
-HOURS, SEEDS = 2.0, 1
-"""Some minutes on two cores; `--hours 24 --seeds 5` is all there is, and takes hours."""
+HOURS, SEEDS = 3.0, 2
+"""A few minutes on two cores; `--hours 24 --seeds 5` is all there is, and takes hours."""
 PROCESSES = 2
 POLISH_REQUESTS = 400_000
 """Played to polish each clairvoyant schedule: within a percent of what minutes of it find."""

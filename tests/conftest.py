@@ -10,6 +10,8 @@ from hypothesis import settings
 for folder in ("unit", "contract/clouds", "contract/aws", "contract/gcp", "contract/azure", "contract/ssh"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
+LIVE = Path(__file__).parent / "contract/clouds/test_live.py"
+
 pytest.register_assert_rewrite("cloud_contract")
 
 # A check that gates a change gives the same answer every time; by hand, each run looks somewhere else.
@@ -22,3 +24,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seeds", type=int, default=0, help="sequences of bad luck for each provider; 0: as many as each test says"
     )
+    parser.addoption("--live", metavar="NAME", help="run the cloud contract on a real account: aws, gcp or azure")
+    parser.addoption("--live-cap", metavar="USD", type=float, help="what a live run may cost at most; needed for one")
+    parser.addoption("--live-options", metavar="JSON", default="", help="settings of the provider, regions at least")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("--live")
+    if name is None:
+        return
+    from live_world import refusal
+
+    cap, options = config.getoption("--live-cap"), config.getoption("--live-options")
+    if refused := refusal(name, cap, options, ci=bool(os.environ.get("CI"))):
+        raise pytest.UsageError(refused)
+    config.args[:] = [str(LIVE)]  # nothing but the live suite: other tests hide credentials
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The live suite is collected when it is asked for, and not skipped a thousand times when not."""
+    return True if collection_path == LIVE and config.getoption("--live") is None else None

@@ -13,7 +13,7 @@ from fleetctl.agent.engine_http import EngineHttp
 from fleetctl.agent.facts import NO_FACTS, Facts
 from fleetctl.agent.folder import Folder, plain, read, write
 from fleetctl.agent.gpus import Gpus
-from fleetctl.agent.replica_run import ReplicaRun
+from fleetctl.agent.replica_run import STOP_GRACE_S, ReplicaRun
 from fleetctl.agent.runtimes.choice import Runtimes
 from fleetctl.errors import AgentFailure, Conflict, NotFound, UsageError
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
@@ -159,14 +159,14 @@ class Node:
             raise NotFound(f"no replica {replica} on {self._instance}", hint="fleetctl status")
         return await run.log_tail(limit_bytes)
 
-    async def close(self, *, stop_engines: bool) -> None:
+    async def close(self, *, stop_engines: bool, grace_s: float = STOP_GRACE_S) -> None:
         """End the agent's own work; engines run on unless told to stop."""
         for removal in self._removals.values():
             removal.cancel()
         await asyncio.gather(*self._removals.values(), return_exceptions=True)
         everyone = (*self._runs.values(), *self._leaving.values())
         if stop_engines:
-            ended = await asyncio.gather(*(run.remove() for run in everyone), return_exceptions=True)
+            ended = await asyncio.gather(*(run.remove(grace_s=grace_s) for run in everyone), return_exceptions=True)
             for failure in ended:
                 if isinstance(failure, BaseException):
                     log.warning("an engine was not ended: %r", failure)

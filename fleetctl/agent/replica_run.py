@@ -136,10 +136,10 @@ class ReplicaRun:
         if self._starting is not None:
             await asyncio.gather(self._starting, return_exceptions=True)
 
-    async def remove(self) -> None:
+    async def remove(self, *, grace_s: float = STOP_GRACE_S) -> None:
         """End its engine and forget it. May be repeated after an error."""
         await self.detach()
-        await self._end_engine()
+        await self._end_engine(grace_s)
         self._folder.log(self.spec.id).unlink(missing_ok=True)
         self._folder.replica(self.spec.id).unlink(missing_ok=True)
 
@@ -300,12 +300,12 @@ class ReplicaRun:
         except AgentFailure as still_there:
             self._keep(replace(self._record, failure=f"{failure}\n{still_there.message}"))
 
-    async def _end_engine(self) -> None:
+    async def _end_engine(self, grace_s: float = STOP_GRACE_S) -> None:
         runtime = self._runtimes.of_record(self.spec.id)
         if runtime is None and self._engine is not None:
             runtime = self._runtimes.of_spec(self._record.spec)  # its record was removed with the machine's folder
         if runtime is not None:
-            await runtime.stop(self.spec.id, grace_s=STOP_GRACE_S)
+            await runtime.stop(self.spec.id, grace_s=grace_s)
         self._engine = None
 
     def _runtime(self) -> Runtime:

@@ -17,6 +17,7 @@ from fleetctl.agent.folder import Folder, read, write
 from fleetctl.agent.gpus import discover
 from fleetctl.agent.node import MachineGone, Node
 from fleetctl.agent.notices.watch import Notices, watch
+from fleetctl.agent.replica_run import STOP_GRACE_S
 from fleetctl.agent.runtimes.choice import RuntimeChoice, Runtimes
 from fleetctl.model.names import InstanceId
 from fleetctl.model.replicas import Stage
@@ -102,7 +103,10 @@ async def serve(options: Options) -> None:
     with contextlib.suppress(FileNotFoundError):
         options.socket.unlink()
     await runner.cleanup()
-    await node.close(stop_engines=gone or (leave.done() and leave.result() == "stop"))
+    await node.close(
+        stop_engines=gone or (leave.done() and leave.result() == "stop"),
+        grace_s=0.0 if watcher.taken else STOP_GRACE_S,
+    )
     await asyncio.to_thread(watcher.clear)
     log.info("%s left", options.instance)
 

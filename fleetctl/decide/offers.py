@@ -37,6 +37,7 @@ def candidates(draft: Draft, pool: Pool, service: Service) -> Iterator[Offer]:
         and gpus_needed(service, offer.gpu) is not None
         and not resting(draft, pool, offer)
         and _near_enough(draft, pool, offer)
+        and not (offer.sole and _held(draft, offer))
     ]
     markets = _turns(draft, pool)
     ranked = sorted(enumerate(offers), key=lambda item: (_cost(draft, pool, item[1]), item[0]))
@@ -62,8 +63,12 @@ def _near_enough(draft: Draft, pool: Pool, offer: Offer) -> bool:
 
 def _held(draft: Draft, offer: Offer) -> bool:
     """Whether an Instance of ours has the one machine that this Offer is."""
-    place = place_of(offer)
-    return any(not row.over and place_of(row.offer) == place for row in draft.instances.values())
+    return any(
+        not row.over
+        and (row.offer.provider, row.offer.zone, row.offer.instance_type)
+        == (offer.provider, offer.zone, offer.instance_type)
+        for row in draft.instances.values()
+    )
 
 
 def _turns(draft: Draft, pool: Pool) -> Sequence[Market]:

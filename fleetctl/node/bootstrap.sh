@@ -26,7 +26,7 @@ ended() { # a write that failed is told with the disk's state
 die() { say "$1"; exit "${2:-1}"; }
 
 # As root where we may: Docker, systemd and /opt want it.
-if [ "$(id -u)" != 0 ] && [ -z "${FLEETCTL_NODE_HOME:-}" ] && command -v sudo >/dev/null 2>&1 \
+if [ "$(id -u)" != 0 ] && [ -z "${FLEETCTL_NODE_HOME:-}${FLEETCTL_LOGIN:-}" ] && command -v sudo >/dev/null 2>&1 \
     && sudo -n true 2>/dev/null; then
   exec sudo -n FLEETCTL_LOGIN="$(id -u)" sh "$0" "$@"
 fi
@@ -44,12 +44,17 @@ trap 'ended $?' EXIT
 unit=fleetctl-agent
 [ -z "${FLEETCTL_NODE_HOME:-}" ] || unit=fleetctl-agent-$number
 
-made() { # our folder, marked as ours: nothing else is ever removed
+made() { # our folder, marked as ours: nothing else is ever removed. It appears with its mark, in one step
   rm -rf "${root:?}.gone" # of a release that was killed near its end
-  mkdir -p "$root"
+  [ ! -e "$mark" ] || return 0
+  new=$root.new-$$
+  mkdir -p "$new"
+  : >"$new/.fleetctl-node"
+  mv -T "$new" "$root" 2>/dev/null || true # an empty folder may be there; another claim may have been quicker
+  rm -rf "$new"
   if [ ! -e "$mark" ]; then
     [ -z "$(ls -A "$root")" ] || die "$root is there and not of fleetctl's making; remove it, or name another place"
-    : >"$mark"
+    : >"$mark" # where something is mounted
   fi
 }
 
@@ -67,7 +72,9 @@ agent_runs() { # it holds a lock for its life
 python() { # the path of an interpreter of 3.11 or newer that can make environments
   for one in python3.13 python3.12 python3.11 python3 python3.14 "$root"/python/bin/python3; do
     found=$(command -v "$one" 2>/dev/null) || continue
-    if "$found" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if "$found" -c '
+import importlib.util as i, sys, venv
+sys.exit(sys.version_info < (3, 11) or not (i.find_spec("ensurepip") or i.find_spec("pip")))' 2>/dev/null; then
       printf '%s\n' "$found"
       return 0
     fi
@@ -91,12 +98,22 @@ environment() { # $1: pins, $2: a folder of packages or empty; leaves its name i
   interpreter=$(python) || { fetched_python; interpreter=$(python) || die "no usable Python was found in $root"; }
   rm -rf "$env"
   mkdir -p "$root/envs"
-  "$interpreter" -m venv "$env" >&2 || die "no environment could be made in $env with $interpreter"
-  from=""
-  [ -z "$2" ] || from="--no-index --find-links $2"
+  # Where the system's own pip can serve another environment, it need not be copied into it: that is half the time.
+  if "$interpreter" -m pip --python "$interpreter" --version >/dev/null 2>&1; then
+    "$interpreter" -m venv --without-pip "$env" >&2 || die "no environment could be made in $env with $interpreter"
+    set -- "$1" "$2" "$interpreter" -m pip --python "$env/bin/python"
+  else
+    "$interpreter" -m venv "$env" >&2 || die "no environment could be made in $env with $interpreter"
+    set -- "$1" "$2" "$env/bin/python" -m pip
+  fi
+  wanted=$1
+  folder=$2
+  shift 2
+  set -- "$@" install --quiet --disable-pip-version-check --no-input --no-deps
+  [ -z "$folder" ] || set -- "$@" --no-index --find-links "$folder"
   try=1
-  # shellcheck disable=SC2086  # the words of $from and $1 are meant
-  until "$env/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps $from $1 >&2; do
+  # shellcheck disable=SC2086  # each pin is a word
+  until "$@" $wanted >&2; do
     [ "$try" -lt "$FETCH_TRIES" ] || die "the packages of the node agent could not be installed"
     try=$((try + 1))
     sleep 2
@@ -275,7 +292,16 @@ mine() { # whether the claim is this fleet's and this instance's
   [ "$fleet" = "$1" ] && [ "$holder" = "$2" ]
 }
 
+elsewhere() { # a claim made by who logs in as somebody else, as far as we may look
+  [ -z "${FLEETCTL_NODE_HOME:-}" ] || return 0
+  for one in /opt/fleetctl /root/.fleetctl /home/*/.fleetctl; do
+    [ "$one" = "$root" ] || [ ! -e "$one/claim" ] || printf '%s\n' "$one"
+  done
+}
+
 claim() {
+  other=$(elsewhere)
+  [ -z "$other" ] || die "this machine is claimed already, in $other: log in as the same user from everywhere"
   made
   draft=$root/.claim-$$
   printf '%s %s %s\n%s\n' "$1" "$2" "$3" "$4" >"$draft" || die "$root cannot be written"

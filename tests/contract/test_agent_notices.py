@@ -74,13 +74,14 @@ async def test_a_machine_reads_its_own_end_and_ends_nothing_itself(machine: Mach
     assert metadata.asked.most_at_once == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cloud", CLOUDS)
 async def test_the_controller_can_know_within_two_seconds(machine: Machine, cloud: Cloud) -> None:
     metadata = SERVERS[cloud]()
     took_s: list[float] = []
     async with serving(metadata) as url:
         await machine.up("--notices", cloud, "--notices-url", url)
-        for _ in range(4):
+        for _ in range(3):
             await machine.until(lambda status: status.notice is None)
             begun = time.monotonic()
             metadata.take(90.0)
@@ -153,6 +154,7 @@ async def test_hints_and_maintenance_of_ec2_are_told_and_do_not_press(machine: M
     assert spot.kind == "spot", "what presses comes before a hint"
 
 
+@pytest.mark.slow
 async def test_events_of_other_machines_and_what_engines_outlive_are_none(machine: Machine) -> None:
     metadata = AzureVm(first_s=3.0)
     soon = int(time.time()) + 600
@@ -213,6 +215,7 @@ async def test_a_service_that_fails_is_asked_again_and_what_it_said_holds(
     assert machine.agent.poll() is None
 
 
+@pytest.mark.slow
 async def test_a_service_that_does_not_answer_is_waited_for_no_longer_than_it_may_take(machine: Machine) -> None:
     metadata = Ec2()
     async with serving(metadata) as url:

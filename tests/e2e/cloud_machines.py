@@ -1,7 +1,10 @@
 """What plays the machines of a cloud that has only an API: a node agent for each one that runs there."""
 
+import atexit
 import contextlib
+import functools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,15 +93,25 @@ class Machines:
         assert self.failure is None
 
 
+@functools.cache
+def _compiled() -> Path:
+    """Where all commands of this run find what the first one compiled: an SDK is a thousand files."""
+    folder = Path(tempfile.mkdtemp(prefix="fc-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def environment_of(base: dict[str, str]) -> dict[str, str]:
     """The environment of commands that speak to a cloud of this machine: no proxy, no real credentials."""
     clean = {
         name: value
         for name, value in base.items()
-        if not name.upper().endswith("_PROXY") and not name.startswith(("AWS_", "AZURE_", "GOOGLE_", "ARM_"))
+        if not name.upper().endswith("_PROXY")
+        and not name.startswith(("AWS_", "AZURE_", "GOOGLE_", "ARM_", "PYTHONDONTWRITEBYTECODE"))
     }
     return {
         **clean,
+        "PYTHONPYCACHEPREFIX": str(_compiled()),
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_EC2_METADATA_DISABLED": "true",

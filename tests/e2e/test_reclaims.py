@@ -13,6 +13,7 @@ from fleet_sight import Sight, look
 from streams import Answer, ask, client
 
 from fleetctl.gateway.link import UnixGatewayLink
+from fleetctl.model.decisions import Event
 from fleetctl.model.instances import Instance, InstancePhase
 from fleetctl.paths import Home
 from fleetctl.store import open_store
@@ -22,6 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 CLIENTS = 6
 TOKENS = 40
 """At 20 ms each: 0.8 s, long enough that a machine which went without a word would break some."""
+DRAINS_S = 2.0
+"""From a notice to the moment from which nothing new is sent to its machine."""
 HEAL_S = 30.0
 """A replacement takes two or three seconds; the rest is for a busy computer."""
 
@@ -125,9 +128,12 @@ class Fleet:
         with contextlib.closing(open_store(str(self.home.store), read_only=True)) as store:
             return next(row for key, row in store.load().instances.items() if key == name)
 
-    def events(self) -> list[str]:
+    def said(self, words: str) -> list[Event]:
         with contextlib.closing(open_store(str(self.home.store), read_only=True)) as store:
-            return [f"{event.at:.2f} {event.subject} {event.message}" for event in store.events(limit=60)]
+            return [event for event in store.events(limit=200) if words in event.message]
+
+    def events(self) -> list[str]:
+        return [f"{event.at:.2f} {event.subject} {event.message}" for event in self.said("")]
 
     def retries(self) -> int:
         async def count() -> str:
@@ -161,9 +167,11 @@ def fleet() -> Iterator[Fleet]:
 def test_two_machines_are_taken_back_one_after_the_other_and_no_request_is_lost(fleet: Fleet) -> None:
     before = fleet.settled()
 
+    told_at: dict[str, float] = {}
     with Traffic(f"{fleet.here.url}/chat") as traffic:
         traffic.goes_on()
         for machine in sorted(set(before.places.values())):
+            told_at[machine] = time.time()
             fleet.notice(machine, "8")
             fleet.settled(without=machine)
             traffic.goes_on()
@@ -180,9 +188,11 @@ def test_two_machines_are_taken_back_one_after_the_other_and_no_request_is_lost(
         assert row.notice.deadline_at is not None
         assert row.phase is InstancePhase.TERMINATED, "given back before its cloud took it"
         assert row.phase_at < row.notice.deadline_at
+        (draining,) = fleet.said(f"draining: {machine} has a spot notice")
+        assert draining.at - told_at[machine] <= DRAINS_S
         told = fleet.here.run("describe", f"instance/{machine}").out
         assert "notice    spot notice" in told
-    assert any("spot notice, gone in" in line and "draining it and replacing it" in line for line in fleet.events())
+        assert fleet.said("spot notice, gone in")
 
 
 def test_only_what_outlives_the_deadline_is_cut_and_by_the_cloud(fleet: Fleet) -> None:

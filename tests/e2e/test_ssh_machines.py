@@ -109,3 +109,53 @@ def test_up_traffic_scale_and_down_leave_nothing(home: FleetHome, machines: tupl
         assert machine.processes() == []
         assert not machine.root.exists(), list(machine.root.rglob("*"))
     assert [" ".join(process.cmdline()) for process in home.processes()] == []
+
+
+def test_a_machine_that_is_cut_off_is_told_and_the_rest_goes_on(
+    home: FleetHome, machines: tuple[SshMachine, ...]
+) -> None:
+    """And what was cut off is taken up again where it was, once it answers."""
+    write(home, machines, replicas=2)
+    home.run("up", "-f", "fleet.yaml")
+    home.start("run")
+    off = machines[0]
+    engine = off.processes("fleetctl.rehearsal")
+
+    off.off()
+
+    until("requests go to the other", lambda: all(ask(home) for _ in range(4)), within_s=30.0)
+    listed = until(
+        "the listing says what is not known",
+        lambda: home.run("ps", "-i", "-o", "json").json()["items"],
+        within_s=30.0,
+    )
+    assert len(listed) == 2, "unknown is not gone"
+    off.start()
+    until(
+        "both are ready again",
+        lambda: home.run("ps", "-o", "json").json()["items"][0]["ready"] == 2 and all(ask(home) for _ in range(8)),
+        within_s=60.0,
+        every_s=0.5,
+    )
+    assert [one.pid for one in off.processes("fleetctl.rehearsal")] == [one.pid for one in engine]
+    home.run("daemon", "stop")
+    home.run("down", "--all")
+    assert not any(machine.root.exists() or machine.processes() for machine in machines)
+
+
+def test_a_key_that_is_not_let_in_is_told_with_the_line_to_add(
+    home: FleetHome, machines: tuple[SshMachine, ...]
+) -> None:
+    write(home, machines)
+    for machine in machines:
+        machine.lets_in()
+
+    up = home.run("up", "-f", "fleet.yaml", "--timeout", "5s", code=None)
+    doctor = home.run("doctor", "-o", "json", code=None).json()["items"]
+
+    line = public_key(Home(home.root))
+    assert up.code != 0
+    mine = [row for row in doctor if row["check"].startswith("ssh/")]
+    assert [row["status"] for row in mine] == ["fail", "fail"]
+    assert all(line in row["fix"] for row in mine)
+    home.run("down", "--all")

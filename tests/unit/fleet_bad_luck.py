@@ -126,7 +126,7 @@ def fleet_bad_luck(seed: int, met: Counter[Luck] | None = None) -> None:
     chance = random.Random(seed)
     world = UnluckyWorld(chance)
     try:
-        for _ in range(chance.choice((2, 3, 4, 5))):
+        for _ in range(chance.choice((3, 4, 6, 9))):
             _happen(world, chance)
             world.run(chance.choice((2.0, 6.0, 20.0)))
         _judge(world)
@@ -173,6 +173,7 @@ def _judge(world: UnluckyWorld) -> None:
     world.up(world.intents["chat"].service)  # type: ignore[index]
     world.load(15)
     world.period_s = 5.0
+    world.run(60.0)  # the load's windows fill
     world.settle(CALM_LIMIT_S)
     wanted = world.desired()
     held = {str(row.id) for row in world.held()}

@@ -178,6 +178,8 @@ class World:
         """So many launches still succeed and are reported as unknown."""
         self.listing_lag_s = 0.0
         self.silent: set[InstanceId] = set()
+        self.node_facts: dict[str, object] = {}
+        """Fields of every Node's status, as of what it has and lacks."""
         self.broken: set[tuple[ServiceName, str]] = set()
         """(Service, revision) whose engines fail to start."""
         self.unreadable = False
@@ -574,7 +576,7 @@ class World:
         if machine is None or machine.state is not Sighting.RUNNING or instance in self.silent:
             return self._unknown(f"node {instance}", "no answer")
         self._since.pop(f"node {instance}", None)
-        return NodeStatus(
+        status = NodeStatus(
             instance=instance,
             version="test",
             at=self.now,
@@ -602,6 +604,7 @@ class World:
             ),
             notice=machine.notice,
         )
+        return replace(status, **self.node_facts)  # type: ignore[arg-type]
 
     def _reading(self, replica: Replica) -> Reading | Unknown:
         if self.unreadable or not self._answers(replica) or replica.instance in self.silent:

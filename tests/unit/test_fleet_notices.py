@@ -6,13 +6,16 @@ import pytest
 from fleet_world import CLOUD, NO_STANDBY, OTHER_CLOUD, START, World, a_service, an_offer, check_laws, scaled
 
 from fleetctl.decide.planner import plan
-from fleetctl.model.instances import Instance, Sighting, Wanted
-from fleetctl.model.names import InstanceId, PoolName
+from fleetctl.decide.scaling import decide
+from fleetctl.model.decisions import Verb
+from fleetctl.model.instances import InstancePhase, Sighting, Wanted
+from fleetctl.model.names import InstanceId, PoolName, ServiceName
 from fleetctl.model.notices import HEED_WITHIN_S, Notice
 from fleetctl.model.places import place_of
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.services import Behavior, Gpu, Market, Mix, Placement, Pool, RatePolicy, Service, Standby, Tier
 
+CHAT = ServiceName("chat")
 TWO_GPUS = Pool(name=PoolName("twos"), gpu=(Gpu(name="L40S", count=2),), standby=NO_STANDBY, max=4)
 TICK_S = 2.0
 """The usual period of a controller."""
@@ -185,10 +188,13 @@ def test_free_slots_of_a_machine_that_goes_are_taken_by_nothing() -> None:
     world.load(10)
     world.settle()
     going = machine_of(one_of(world))
-    assert len(world.held()) == 1, "one of its two GPUs is free"
+    assert len(world.held()) == 1
+    assert standing_by(world) == 1, "one of its two GPUs is free"
 
     world.notice(going, 120.0)
     world.load(20)
+    world.tick()
+    assert standing_by(world) == 0
     world.until(lambda: len(world.ready()) == 2, limit_s=100.0)
 
     assert going not in {replica.instance for replica in world.serving()}
@@ -249,13 +255,16 @@ def test_the_notice_stands_in_explain_and_is_decided_again_from_the_journal() ->
     going = machine_of(one_of(world))
 
     world.notice(going, 120.0)
-    world.run(2 * TICK_S)
+    world.tick()
+    memory = world.memories[CHAT]
+    world.tick()
 
     decision = world.decision()
     (note,) = [stage.note for stage in decision.stages if stage.stage == "notice"]
     assert note == f"{going}: spot notice, gone in 118 s (told by the test); 1 of its replicas drain there"
     assert decision.inputs is not None
     assert decision.inputs.notices == (note,)
+    assert decide(world.intents[CHAT], decision.inputs, memory)[0] == decision
 
 
 def test_a_restarted_controller_goes_on_with_what_it_had_heeded() -> None:
@@ -271,6 +280,8 @@ def test_a_restarted_controller_goes_on_with_what_it_had_heeded() -> None:
     world.settle()
 
     assert world.instances[going].over
+    assert world.instances[going].notice is not None
+    assert not world.said("withdrew")
     assert len(world.ready()) == 2
     assert world.cut == 0
 
@@ -280,15 +291,50 @@ def test_a_machine_that_was_stopped_at_its_deadline_is_not_started_again() -> No
     world.load(20)
     world.settle()
     going = machine_of(one_of(world))
-    world.notice(going, 30.0)
-    world.run(30.0)
+    world.notice(going, 20.0)
+    world.run(20.0)
+    verbs: list[Verb] = []
+    world.checks.append(lambda _snapshot, made, _world: verbs.extend(action.verb for action in made.actions))
 
     machine = world.machines[going]
     machine.notice, machine.state, machine.engines = None, Sighting.STOPPED, {}
     world.until(lambda: world.instances[going].over)
 
     assert machine.gone
-    assert not any("start/" in key for key in world._begun)
+    assert Verb.TERMINATE in verbs
+    assert Verb.START not in verbs
+    assert world.said("was stopped while it drained")
+
+
+def test_a_replica_that_has_drained_on_such_a_machine_does_not_stand_by_there() -> None:
+    world = a_world(with_standby(Tier.HOT, min=2), request_s=10.0)
+    world.load(20)
+    rested(world)
+    leaving = one_of(world)
+    world.notice(machine_of(leaving), 120.0)
+    world.tick()
+    drains_until = world.plan.at + 10.0
+    world.until(lambda: world.now >= drains_until)
+
+    world.up(with_standby(Tier.HOT, slots=3, min=2))  # more is to stand by in the very tick in which it is empty
+    world.tick()
+
+    assert leaving.id not in world.replicas
+    assert not world.said("recycled")
+
+
+def test_standby_on_a_machine_with_a_hint_is_promoted_last() -> None:
+    world = a_world(with_standby(Tier.HOT, slots=2, min=1))
+    world.load(5)
+    world.until(lambda: standing_by(world) == 2)
+    first, second = world.in_role(Role.HOT)
+
+    world.notice(machine_of(first), 0.0, "rebalance")
+    world.load(15)
+    world.until(lambda: len(world.serving()) == 2)
+
+    assert {replica.id for replica in world.serving()} >= {second.id}
+    assert world.replicas[first.id].role is Role.HOT
 
 
 # where the replacement comes from
@@ -310,16 +356,26 @@ def test_what_is_taken_counts_against_its_place_from_the_very_tick() -> None:
     assert new.offer.zone == "z2", "for a fifth more, away from where machines are being taken"
     after = world.places[str(place_of(going.offer))].taken
     assert after == pytest.approx(before + 1.0, rel=1e-3)
-    world.run(300.0)
-    faded = world.places[str(place_of(going.offer))].faded(world.now)
-    assert faded.taken <= after, "its end is not counted once more"
+
+
+def test_a_machine_that_is_gone_at_its_deadline_counts_once() -> None:
+    world = a_world(a_service(), request_s=300.0)
+    world.load(10)
+    world.settle()
+    going = world.instances[machine_of(one_of(world))]
+
+    world.notice(going.id, 20.0)
+    world.run(60.0)
+
+    assert world.instances[going.id].phase is InstancePhase.LOST
+    assert world.places[str(place_of(going.offer))].faded(world.now).taken == pytest.approx(1.0, rel=1e-2)
 
 
 def test_spot_that_is_taken_back_does_not_count_as_spot_that_is_held() -> None:
     mix = Placement(mix=Mix(spot=0.5, on_demand_base=0))
     spot = replace(an_offer(price=0.3), market=Market.SPOT)
     world = a_world(a_service(placement=mix), offers=[an_offer(), spot])
-    world.load(20)
+    world.load(10)
     world.settle()
     (going,) = [instance for instance in world.held() if instance.offer.market is Market.SPOT]
 
@@ -488,11 +544,7 @@ def test_an_agent_that_started_again_does_not_put_the_deadline_off() -> None:
     world.machines[going].notice = replace(first, deadline_at=world.now + 3600.0)
     world.tick()
 
-    assert _instance(world, going).notice == first
-
-
-def _instance(world: World, key: InstanceId) -> Instance:
-    return world.instances[key]
+    assert world.instances[going].notice == first
 
 
 @pytest.mark.parametrize(

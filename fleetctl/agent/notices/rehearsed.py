@@ -4,7 +4,7 @@
     echo 30 maintenance > FOLDER/notice   the host goes down in thirty seconds
     echo rebalance > FOLDER/notice        a hint, and no more
 
-At the deadline the machine is gone, as a cloud would have it: its folder is named away, and its engines end with it.
+At the deadline the machine is gone, as a cloud would have it: its folder is named away, its engines are killed.
 """
 
 import asyncio
@@ -33,21 +33,21 @@ class RehearsedWatch:
         self.notice: Notice | None = None
         self._folder = folder
         self._seen: tuple[int, int] | None = None
-        self._taken = False
+        self.taken = False
 
     async def run(self, changed: Callable[[], None]) -> None:
-        while not self._taken:
+        while not self.taken:
             before = self.notice
             self._look()
             notice = self.notice
             if notice is not None and notice.deadline_at is not None and time.time() >= notice.deadline_at:
                 self._take_away()
-            if notice != before or self._taken:
+            if notice != before or self.taken:
                 changed()
             await asyncio.sleep(LOOK_EVERY_S)
 
     def clear(self) -> None:
-        if self._taken:
+        if self.taken:
             shutil.rmtree(_gone(self._folder.root), ignore_errors=True)
 
     def _look(self) -> None:
@@ -73,7 +73,7 @@ class RehearsedWatch:
             root.rename(_gone(root))
         except OSError as error:
             log.warning("%s is being removed already: %s", root, error)
-        self._taken = True
+        self.taken = True
 
 
 def _gone(root: Path) -> Path:

@@ -4,8 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 from fleetctl.agent.folder import Folder
 from fleetctl.agent.notices.questions import Cloud, Question, Told
@@ -35,6 +34,8 @@ class Watch(Protocol):
     """Keeps the machine's present notice."""
 
     notice: Notice | None
+    taken: bool
+    """The machine was taken away, where that is rehearsed; a real one has no agent then that could say so."""
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Watch; `changed` is called at every change of `notice`."""
@@ -50,15 +51,22 @@ def watch(notices: Notices, *, url: str | None, folder: Folder) -> Watch:
             return NoWatch()
         case "local":
             return RehearsedWatch(folder)
+        case "aws":
+            from fleetctl.agent.notices.aws import CLOUD as cloud
+        case "gcp":
+            from fleetctl.agent.notices.gcp import CLOUD as cloud
+        case "azure":
+            from fleetctl.agent.notices.azure import CLOUD as cloud
         case _:
-            cloud: Cloud = import_module(f"fleetctl.agent.notices.{notices}").CLOUD
-            return MetadataWatch(cloud, url or cloud.url)
+            assert_never(notices)
+    return MetadataWatch(cloud, url or cloud.url)
 
 
 class NoWatch:
     """For machines that nobody takes away."""
 
     notice: Notice | None = None
+    taken = False
 
     async def run(self, changed: Callable[[], None]) -> None:
         pass
@@ -72,6 +80,7 @@ class MetadataWatch:
 
     def __init__(self, cloud: Cloud, url: str) -> None:
         self.notice: Notice | None = None
+        self.taken = False
         self._cloud = cloud
         self._url = url
         self._told: dict[Question, Notice] = {}

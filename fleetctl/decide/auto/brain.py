@@ -36,7 +36,7 @@ RECENT_MARGIN = 1.08
 """Over the rate, at any time: a fleet at its very rate never works off what waits."""
 SPARE_BINS = 120
 """Ten minutes: a level, not a burst."""
-SPARE = 0.3
+SPARE = 0.35
 """Replicas beyond the level, per square root of it. Matters for fleets of one to three, whose bursts are rare and whose
 record says that one would have done."""
 BACKLOG_SHARE = 0.5

@@ -33,7 +33,7 @@ async def offers(sdk: Sdk, catalog: Catalog, configured: Sequence[str], pool: Po
     if most is not None:
         # A price that is not known keeps no promise.
         found = [offer for offer in found if offer.price_per_hour is not None and offer.price_per_hour <= most]
-    return tuple(sorted(found, key=_rank))
+    return tuple(sorted(found, key=lambda offer: _rank(offer, machines[offer.instance_type])))
 
 
 async def _offered(sdk: Sdk, region: str, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -64,6 +64,7 @@ def _offer(catalog: Catalog, machine: MachineType, region: str, zone: str, marke
     )
 
 
-def _rank(offer: Offer) -> tuple[bool, float, str, str]:
+def _rank(offer: Offer, machine: MachineType) -> tuple[bool, float, float, str, str]:
+    """The least for a GPU first. Of unknown prices the smallest machine first: what it has besides GPUs costs too."""
     price = offer.price_per_hour
-    return price is None, (price or 0.0) / offer.gpu.count, offer.instance_type, offer.zone
+    return price is None, (price or 0.0) / offer.gpu.count, machine.vcpus, offer.instance_type, offer.zone

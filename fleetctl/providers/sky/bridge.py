@@ -186,7 +186,9 @@ def _plain(text: object) -> str:
 
 def _error(error: BaseException) -> dict[str, Any]:
     """An exception as the other side can judge it: its classes, its words, and the attempts that led to it."""
-    attempts = [one for one in getattr(error, "failover_history", None) or [] if one is not error]
+    attempts: list[BaseException] = []
+    for one in [error, *(getattr(error, "failover_history", None) or ())]:
+        attempts += getattr(one, "failover_history", None) or ()  # of the machine types, and of each one's zones
     return {
         "type": type(error).__name__,
         "bases": [one.__name__ for one in type(error).__mro__],

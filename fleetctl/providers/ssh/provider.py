@@ -48,7 +48,7 @@ class SshProvider:
                 provider=SSH,
                 instance_type=machine.name,
                 gpu=machine.gpu,
-                zone=machine.name,
+                zone="own",
                 market=pool.placement.market,
                 price_per_hour=pool.price_per_hour if machine.price_per_hour is None else machine.price_per_hour,
                 price_source="declared",

@@ -45,6 +45,9 @@ _ROUTE = re.compile(
 )
 _FILTER = re.compile(r"tagName eq '([^']*)' and tagValue eq '([^']*)'")
 
+SOON = {"x-ms-retry-after-ms": "1"}
+"""When to look again; the SDK takes a Retry-After of 0 for none at all, and waits for seconds."""
+
 
 @dataclass
 class Rule:
@@ -291,7 +294,7 @@ class ArmServer:
             headers = {"Azure-AsyncOperation": f"{link}?api-version=2021-04-01"}
             if status == 202:
                 headers["Location"] = f"{link}?api-version=2021-04-01&monitor=true"
-        headers["Retry-After"] = "0"
+        headers |= SOON
         if body is None:
             return web.Response(status=status, headers=headers)
         return web.json_response(body, status=status, headers=headers)
@@ -302,12 +305,12 @@ class ArmServer:
             raise ArmError(404, "NotFound")
         under_way = operation.status == "InProgress"
         if "operationresults" in request.path or "monitor" in request.query:
-            headers = {"Location": str(request.url), "Retry-After": "0"} if under_way else {}
+            headers = {"Location": str(request.url), **SOON} if under_way else {}
             return web.Response(status=202 if under_way else 200, headers=headers)
         told: Body = {"name": operation.id, "status": operation.status}
         if operation.error is not None and operation.status == "Failed":
             told |= operation.error.body
-        return web.json_response(told, headers={"Retry-After": "0"} if under_way else {})
+        return web.json_response(told, headers=SOON if under_way else {})
 
     def _allow(self, action: str) -> None:
         self.actions.add(action)

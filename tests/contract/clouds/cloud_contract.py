@@ -152,7 +152,7 @@ async def sighted(provider: Provider, state: Sighting, instance: InstanceId = ON
         for line in seen:
             if line.id == instance and line.state is state:
                 return line
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(SETTLED_S / 500)
     raise AssertionError(f"{instance} is not {state} within {SETTLED_S} s: {seen}")
 
 

@@ -1,5 +1,6 @@
 """The GCP provider and its server, as the contract of all clouds wants them."""
 
+import importlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,6 +93,8 @@ def served(compute: Compute | None = None) -> Iterator[tuple[GcpServer, str]]:
 
 
 def under_test(server: GcpServer, endpoint: str, home: Path) -> CloudUnderTest:
+    importlib.import_module("google.cloud.compute_v1")  # takes seconds, which the limits of a test do not allow for
+
     def make(fleet: str, boundary: Boundary) -> Provider:
         return GcpProvider(read_settings(setup(endpoint, home, fleet)), limits=SHORT, boundary=boundary)
 

@@ -70,7 +70,7 @@ def matrix(tried: Sequence[Attempt], now: float) -> str:
         Column(header="FAILED", cell=lambda one: f"{one.failures}/{one.attempts}", right=True),
         Column(header="RESTS FOR", cell=lambda one: ago(one.rests_until - now) if one.rests_until else "-", right=True),
         Column(header="SHORT", cell=lambda one: f"{one.shortage:.0%}", right=True),
-        Column(header="WHY", cell=lambda one: one.detail),
+        Column(header="LAST FAILURE", cell=lambda one: one.detail),
     )
     return "".join(f"  {line}\n" for line in table(tried, columns, width=None).splitlines())
 

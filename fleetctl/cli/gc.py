@@ -132,8 +132,9 @@ def _tell(rows: list[OrphanRow], *, due: int, deleting: bool) -> None:
     if not rows:
         say("nothing is left over")
         return
-    known = sum(row.price_per_hour or 0.0 for row in rows)
-    say(f"{several(len(rows), 'orphan')}, {dollars(known)}/h as far as prices are known")
+    known = [row.price_per_hour for row in rows if row.price_per_hour is not None]
+    unknown = f" and {len(rows) - len(known)} without a known price" if len(known) < len(rows) else ""
+    say(f"{several(len(rows), 'orphan')}: {dollars(sum(known))}/h{unknown}")
     if due and not deleting:
         say(f"{due} may be deleted: fleetctl gc --delete")
     elif not deleting:

@@ -19,7 +19,7 @@ class Attempt:
     outcome: str
     """`ready`, `booting`, … for one that was granted; else the error's code."""
     detail: str
-    """The error's words; empty where there was none."""
+    """The words of the last error there; empty where there was none."""
     attempts: int
     """Launches there that are remembered."""
     failures: int
@@ -43,16 +43,15 @@ def attempts(rows: Iterable[Instance], known: Mapping[str, Experience], now: flo
 def _attempt(
     place: str, there: list[Instance], rows: Iterable[Instance], known: Experience | None, now: float
 ) -> Attempt:
-    last = there[-1]
-    failed = _failed(last)
+    last, failures = there[-1], [row for row in there if _failed(row)]
     until, _ = rests_until(rows, last.offer)
     return Attempt(
         place=place,
         at=_at(last),
-        outcome=(last.failure_code or "failed") if failed else str(last.phase),
-        detail=(last.failure or "") if failed else "",
+        outcome=(last.failure_code or "failed") if _failed(last) else str(last.phase),
+        detail=(failures[-1].failure or "") if failures else "",
         attempts=len(there),
-        failures=sum(1 for row in there if _failed(row)),
+        failures=len(failures),
         rests_until=until if until > now else None,
         shortage=0.0 if known is None else known.faded(now).shortage,
     )

@@ -2,7 +2,7 @@
 # fleetctl on a machine: the one script of cloud-init user-data, of the way over SSH, and of golden images.
 # POSIX sh. Every command may be repeated, and may be killed at any moment. It holds no secret, and is given none.
 #
-#   prepare [--images "A B"] [--pins "P==1 Q==2"]   fetch what will be needed; images in the background
+#   prepare [--images "A B"] [--pins "P==1 Q==2"] [--cloud C]   fetch what will be needed; images in the background
 #   probe                                           say what is here, as key=value lines
 #   install --build B --wheel F --pins P [--instance I | --own] [--packages DIR]   and start the node agent
 #   claim FLEET INSTANCE GPUS JSON                  take a machine of one's own; prints the claim that holds
@@ -138,16 +138,19 @@ pulls() { # $1: names of images; begun in the background, so that they overlap w
 prepare() {
   images=""
   pins=""
+  cloud=""
   while [ $# -gt 0 ]; do
     case $1 in
       --images) images=$2 ;;
       --pins) pins=$2 ;;
+      --cloud) cloud=$2 ;;
       *) die "prepare: $1 is not known" 2 ;;
     esac
     shift 2
   done
   made
   locked
+  [ -z "$cloud" ] || printf '%s\n' "$cloud" >"$root/cloud" # who gives notice before it takes the machine back
   [ -z "$images" ] || pulls "$images"
   # A machine without the packages is made ready over SSH all the same, only later.
   [ -z "$pins" ] || (environment "$pins" "") || say "the packages were not fetched; the first contact over SSH will"
@@ -238,6 +241,7 @@ agent_starts() {
   set -- "$env/bin/python" -m fleetctl.agent --instance "$instance" --folder "$machine" --socket "$socket" \
     --owner "$login" --runtime auto
   [ -z "$gpus" ] || set -- "$@" --gpus "$gpus"
+  [ ! -s "$root/cloud" ] || set -- "$@" --notices "$(cat "$root/cloud")"
   if systemd; then
     {
       printf '[Unit]\nDescription=fleetctl node agent\nAfter=network-online.target docker.service\n\n[Service]\n'

@@ -11,6 +11,9 @@ from fleetctl.node.payload import pins, standalone
 USER_DATA_MAX_BYTES = 16 * 1024
 """What EC2 takes, which is the least of the clouds."""
 
+GIVE_NOTICE = frozenset(("aws", "gcp", "azure"))
+"""Clouds whose machines can ask whether they are about to be taken away."""
+
 _SECRETS = (
     ("a private key", re.compile(r"PRIVATE KEY-----")),
     ("a key of AWS", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
@@ -26,13 +29,15 @@ _SECRETS = (
 
 def completed(spec: LaunchSpec, key: str) -> LaunchSpec:
     """The launch with key and user-data. Raises `InvalidRequest` where the latter would tell a secret."""
-    made = first_boot(spec.images)
+    made = first_boot(spec.images, cloud=spec.offer.provider if spec.offer.provider in GIVE_NOTICE else "")
     return replace(spec, ssh_key=spec.ssh_key or key, user_data=spec.user_data or made)
 
 
-def first_boot(images: Sequence[str]) -> str:
+def first_boot(images: Sequence[str], *, cloud: str = "") -> str:
     """The node script as cloud-init runs it at the first boot: packages and images, before anybody connects."""
     words = ["prepare", "--pins", " ".join(pins())]
+    if cloud:
+        words += ["--cloud", cloud]
     if images:
         words += ["--images", " ".join(images)]
     text = standalone(words)

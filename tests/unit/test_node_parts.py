@@ -193,6 +193,8 @@ def test_the_script_is_posix_sh_and_short_enough_for_every_cloud() -> None:
         subprocess.run([shell, "-n"], input=first_boot(("a/b:1", "c/d:2")).encode(), check=True, timeout=20)
 
     text = first_boot(("vllm/vllm-openai:v0.11.0",))
+    assert "--cloud" not in text
+    assert "--cloud aws" in first_boot((), cloud="aws"), "its agent asks for notices there"
 
     assert text.startswith("#!/bin/sh\n"), "as cloud-init knows a script"
     assert len(text.encode()) < USER_DATA_MAX_BYTES
@@ -206,7 +208,7 @@ def test_the_first_boot_prepares_and_may_be_repeated(tmp_path: Path) -> None:
     tools.mkdir()
     (tools / "docker").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
     (tools / "docker").chmod(0o755)
-    script = payload.standalone(("prepare", "--images", "a/b:1 c/d:2"))
+    script = payload.standalone(("prepare", "--images", "a/b:1 c/d:2", "--cloud", "gcp"))
     environment = {"PATH": f"{tools}:/usr/bin:/bin", "FLEETCTL_NODE_HOME": str(tmp_path / "node")}
 
     for _ in range(2):
@@ -217,6 +219,7 @@ def test_the_first_boot_prepares_and_may_be_repeated(tmp_path: Path) -> None:
 
     asked = (tmp_path / "asked").read_text().splitlines()
     assert set(asked) == {"pull --quiet a/b:1", "pull --quiet c/d:2"}
+    assert (tmp_path / "node" / "cloud").read_text() == "gcp\n"
     assert not (tmp_path / "node" / "agent.sock").exists(), "an agent comes over SSH, with whoever claims the machine"
 
 

@@ -193,7 +193,7 @@ def test_the_script_is_posix_sh_and_short_enough_for_every_cloud() -> None:
         subprocess.run([shell, "-n"], input=first_boot(("a/b:1", "c/d:2")).encode(), check=True, timeout=20)
 
     text = first_boot(("vllm/vllm-openai:v0.11.0",))
-    assert "--cloud" not in text
+    assert "--cloud aws" not in text
     assert "--cloud aws" in first_boot((), cloud="aws"), "its agent asks for notices there"
 
     assert text.startswith("#!/bin/sh\n"), "as cloud-init knows a script"

@@ -47,7 +47,7 @@ DRAIN_LEADS = 0.5
 """A backlog is to be gone this many cold starts after what is ordered for it is ready."""
 IDLE_S = 900.0
 """Without a request for this long, a fleet that may go to zero does."""
-DRAIN_SHARE = 0.2
+DRAIN_SHARE = 0.15
 """A backlog may add this share of the load to what is ordered: it is worked off in the time that this takes, and a
 surge is not ordered twice over."""
 DRAIN_SPARE = 0.5

@@ -174,7 +174,6 @@ async def real_launch(provider: SkyProvider, spec: LaunchSpec) -> dict[str, obje
     found["machines"] = len(there)
     tags = {tag["Key"]: tag["Value"] for machine in there for tag in machine.get("Tags", ())}
     found["tags"] = {key: value for key, value in tags.items() if key in ("fleetctl-fleet", "fleetctl-id")}
-    found["again"] = await end_of(asyncio.wait_for(asyncio.shield(launching), 0.1)) if launching.done() else "waits"
     found["terminate"] = await end_of(provider.terminate(spec.id))
     found["launch"] = await launching
     found["listed after"] = [line.id for line in (await provider.list("judged")).instances]

@@ -7,12 +7,13 @@ import pytest
 from bad_luck import bad_luck
 from sky_world import World
 
-PARTS = 8
-"""So that several processes share the work, and none of them takes longer than a test may."""
+PARTS = 20
+"""So that several processes share the work. A sequence starts three bridges or so, and takes half a second."""
 
 SEEDS = 200
 
 
+@pytest.mark.timeout(600)  # for `--seeds` in the thousands
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_bad_luck_neither_doubles_nor_leaks(request: pytest.FixtureRequest, tmp_path: Path, part: int) -> None:
     seeds = request.config.getoption("--seeds") or SEEDS
@@ -24,4 +25,4 @@ async def test_bad_luck_neither_doubles_nor_leaks(request: pytest.FixtureRequest
         await world.close()
 
     assert met["killed"] > 0, "the process died now and then"
-    assert sum(met.values()) > len(range(part, seeds, PARTS)), "faults struck"
+    assert sum(met.values()) >= len(range(part, seeds, PARTS)), "faults struck"

@@ -106,6 +106,28 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Misses:
+    """Requests that waited longer than promised, and what that says of the fleet."""
+
+    arrivals: float = 0.0
+    """Forgetting…"""
+    late: float = 0.0
+    """…and those of them that waited too long."""
+    floor: int = 0
+    """So many replicas are needed at this load, as its waits have shown; 0: nothing is known against the record."""
+    level: float = 0.0
+    """The load then, in replicas' work a second."""
+    at: float = 0.0
+    """When it was last shown."""
+    waiting: bool = False
+    """Whether requests wait too long now."""
+    settled: int = 0
+    """With so many ready and none on their way that began; 0: others were on their way, or it has been counted."""
+    settled_level: float = 0.0
+    """The load then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """All that is kept between two ticks."""
 
@@ -119,6 +141,7 @@ class Learned:
     leads: Leads = Leads()
     rule: Rule | None = None
     tested_at: float = 0.0
+    misses: Misses = Misses()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

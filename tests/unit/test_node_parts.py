@@ -223,6 +223,17 @@ def test_the_first_boot_prepares_and_may_be_repeated(tmp_path: Path) -> None:
     assert not (tmp_path / "node" / "agent.sock").exists(), "an agent comes over SSH, with whoever claims the machine"
 
 
+def test_the_image_command_prints_the_script_of_the_first_boot(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "fleetctl", "image", "script", "--image", "a/b:1", "--image", "c/d:2"]
+    source = str(Path(fleetctl.__file__).parents[1])
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": source, "FLEETCTL_HOME": str(tmp_path / "home")}
+
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+    assert ran.stdout == first_boot(("a/b:1", "c/d:2"))
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_launch_carries_key_and_script() -> None:
     made = completed(SPEC, "ssh-ed25519 AAA fleetctl")
 

@@ -8,10 +8,11 @@ from fleetctl.decide.auto.backtest import Tried, tried
 from fleetctl.decide.auto.demand import asked_tokens, learned, use, work, work_per_request_s
 from fleetctl.decide.auto.doubt import SPENT_SHARE, newness, stressed, youth
 from fleetctl.decide.auto.leads import COLD_GUESS_S, STANDBY_GUESS_S, Lead, lead, watched
+from fleetctl.decide.auto.misses import LEVEL_S, counted, waited
 from fleetctl.decide.auto.record import extended
 from fleetctl.decide.auto.requirement import smallest_constant
 from fleetctl.decide.auto.trend import found, lifted
-from fleetctl.model.learning import BIN_S, Leads, Learned, Rule
+from fleetctl.model.learning import BIN_S, Leads, Learned, Misses, Rule
 
 BACKTEST_EVERY_S = 120.0
 """A twentieth of a percent of a core per service; a rule is good for much longer."""
@@ -134,6 +135,7 @@ def step(parameters: Parameters, state: Learned, seen: Observation, now: float) 
         return _held(parameters, seen, standby, f"{missing} is unknown"), state
     state = _remembered(parameters, state, seen, span_s, now)
     times = lead(state.leads, guess)
+    state = replace(state, misses=_missed(parameters, state, seen, span_s, now))
     if now - max(state.tested_at, state.began) >= (BACKTEST_EVERY_S if state.rule else FIRST_BACKTEST_S):
         state = replace(state, rule=_chosen(parameters, state, times, now), tested_at=now)
     return _wished(parameters, state, seen, times, now), state
@@ -193,6 +195,23 @@ def _remembered(parameters: Parameters, state: Learned, seen: Observation, span_
     return replace(state, pace=pace, record=record)
 
 
+def _missed(parameters: Parameters, state: Learned, seen: Observation, span_s: float, now: float) -> Misses:
+    queue = _queued(parameters, seen)
+    works = work(state.record, state.pace, parameters.batch, parameters.wait_s, round(LEVEL_S / BIN_S))
+    return counted(
+        state.misses,
+        span_s=span_s,
+        now=now,
+        arrivals=_count(seen.arrivals),
+        waited_s=waited(queue, _known(seen.completed), span_s, max(0.0, _count(seen.concurrency) - queue)),
+        wait_s=parameters.wait_s,
+        allowed=1 - parameters.percentile / 100,
+        ready=seen.ready,
+        ordered=seen.ordered,
+        level=sum(works) / (BIN_S * max(1, len(works))),
+    )
+
+
 def _chosen(parameters: Parameters, state: Learned, times: Lead, now: float) -> Rule:
     """The cheapest rule that would have kept the promise, under stress, over the record."""
     young = youth(now - state.began, times.cold_s)
@@ -243,6 +262,11 @@ def _wished(parameters: Parameters, state: Learned, seen: Observation, times: Le
         _rule_want(rule, recent, hold_bins) if rule else _Want(0, "rule", ""),
         _start_want(state, times, now),
         _spare_want(recent, hold_bins),
+        _Want(
+            state.misses.floor,
+            "misses",
+            f"at such load requests waited too long with {state.misses.floor - 1} ready, so {state.misses.floor}",
+        ),
         _surge_want(parameters, state, seen, recent, times, hold_bins, now),
     ]
     want = max(wants, key=lambda one: one.replicas)
@@ -337,8 +361,8 @@ def _surge_want(
         young = newness(now - state.began, times.cold_s) if rate > FAR_TOO_SMALL * seen.ready else 0.0
         share = DRAIN_SHARE + (YOUNG_DRAIN_SHARE - DRAIN_SHARE) * young
         extra = min(left / (DRAIN_LEADS * times.cold_s), share * rate + DRAIN_SPARE)
-        return _Want(
-            max(rate_want, rate + extra), "backlog", f"{rate:.2f} replicas' work a second, and {left:.0f} s of it waits"
-        )
+        # Nothing is given up either, nor a start that is under way called off, before it is done.
+        wanted = max(rate_want, rate + extra, seen.ordered)
+        return _Want(wanted, "backlog", f"{rate:.2f} replicas' work a second, and {left:.0f} s of it waits")
     level = _level(recent, RECENT_BINS, hold_bins)
     return _Want(RECENT_MARGIN * level, "load", f"the strongest minute of late alone needs {level:.2f}")

@@ -39,16 +39,18 @@ class Forwards:
     def __init__(self, open_port: Callable[[str, int], Awaitable[Opened]]) -> None:
         self._open_port = open_port
         self._servers: dict[str, asyncio.Server] = {}
+        self._changing = asyncio.Lock()
 
     async def keep(self, wanted: Iterable[str]) -> Mapping[str, str]:
         """Forward exactly these `host:port`s; where each is reached from here, as `host:port`."""
         wanted = set(wanted)
-        for remote in self._servers.keys() - wanted:
-            self._servers.pop(remote).close()
-        for remote in wanted - self._servers.keys():
-            host, _, port = remote.rpartition(":")
-            self._servers[remote] = await asyncio.start_server(self._serve(host, int(port)), HOST, 0)
-        return {remote: f"{HOST}:{server.sockets[0].getsockname()[1]}" for remote, server in self._servers.items()}
+        async with self._changing:
+            for remote in self._servers.keys() - wanted:
+                self._servers.pop(remote).close()
+            for remote in wanted - self._servers.keys():
+                host, _, port = remote.rpartition(":")
+                self._servers[remote] = await asyncio.start_server(self._serve(host, int(port)), HOST, 0)
+            return {remote: f"{HOST}:{server.sockets[0].getsockname()[1]}" for remote, server in self._servers.items()}
 
     def __len__(self) -> int:
         return len(self._servers)

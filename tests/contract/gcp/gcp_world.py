@@ -83,6 +83,7 @@ def metadata(machine: dict[str, Any]) -> dict[str, str]:
 @contextmanager
 def served(compute: Compute | None = None) -> Iterator[tuple[GcpServer, str]]:
     """A server and its address. At the end, nothing that passed may have been against the documents."""
+    importlib.import_module("google.cloud.compute_v1")  # takes seconds, which the limits of a test do not allow for
     server = GcpServer(compute=compute or Compute())
     endpoint = server.start()
     try:
@@ -93,8 +94,6 @@ def served(compute: Compute | None = None) -> Iterator[tuple[GcpServer, str]]:
 
 
 def under_test(server: GcpServer, endpoint: str, home: Path) -> CloudUnderTest:
-    importlib.import_module("google.cloud.compute_v1")  # takes seconds, which the limits of a test do not allow for
-
     def make(fleet: str, boundary: Boundary) -> Provider:
         return GcpProvider(read_settings(setup(endpoint, home, fleet)), limits=SHORT, boundary=boundary)
 

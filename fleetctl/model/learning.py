@@ -128,6 +128,19 @@ class Misses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calm:
+    """A stretch in which nobody waited."""
+
+    since: float | None = None
+    load: float = 0.0
+    """The strongest minute of it, by fixed rates…"""
+    ready: int = 0
+    """…and the fewest that were ready at such load; 0: none has been seen."""
+    risen_at: float = 0.0
+    """When that minute was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """All that is kept between two ticks."""
 
@@ -142,6 +155,7 @@ class Learned:
     rule: Rule | None = None
     tested_at: float = 0.0
     misses: Misses = Misses()
+    calm: Calm = Calm()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,12 @@ class Wheel:
     """Version and digest: what a machine is compared by."""
 
 
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, or of a build, to compare by; none for what is no version."""
+    numbers = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
+
+
 def script() -> str:
     """The node script, as it is run over SSH."""
     return files("fleetctl.node").joinpath(SCRIPT).read_text()

@@ -113,7 +113,7 @@ def test_wishes_stay_within_the_limits_and_say_why(seen: list[tuple[float, Obser
         assert PARAMETERS.minimum <= wish.desired <= PARAMETERS.maximum
         assert wish.standby == 0
         assert wish.reason
-        assert wish.binding in {"signal", "rule", "start", "backlog", "load", "misses", "idle", "min", "max"}
+        assert wish.binding in {"signal", "rule", "start", "backlog", "load", "misses", "calm", "idle", "min", "max"}
 
 
 def test_a_restart_in_the_middle_of_a_long_day_changes_nothing() -> None:

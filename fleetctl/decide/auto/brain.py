@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from math import ceil, inf, isfinite, sqrt
 from typing import NamedTuple
 
+from fleetctl.decide.auto import calm
 from fleetctl.decide.auto.backtest import Tried, tried
+from fleetctl.decide.auto.calm import raw_load
 from fleetctl.decide.auto.demand import asked_tokens, learned, use, work, work_per_request_s
 from fleetctl.decide.auto.doubt import SPENT_SHARE, newness, stressed, youth
 from fleetctl.decide.auto.leads import COLD_GUESS_S, STANDBY_GUESS_S, Lead, lead, watched
@@ -48,6 +50,8 @@ DRAIN_LEADS = 0.5
 """A backlog is to be gone this many cold starts after what is ordered for it is ready."""
 IDLE_S = 900.0
 """Without a request for this long, a fleet that may go to zero does."""
+WAITS = 0.5
+"""Requests queued on average over a tick, from which somebody waits: less is a moment between two others."""
 DRAIN_SHARE = 0.15
 """A backlog may add this share of the load to what is ordered: it is worked off in the time that this takes, and a
 surge is not ordered twice over."""
@@ -135,7 +139,12 @@ def step(parameters: Parameters, state: Learned, seen: Observation, now: float) 
         return _held(parameters, seen, standby, f"{missing} is unknown"), state
     state = _remembered(parameters, state, seen, span_s, now)
     times = lead(state.leads, guess)
-    state = replace(state, misses=_missed(parameters, state, seen, span_s, now))
+    load = raw_load(state.record)
+    state = replace(
+        state,
+        misses=_missed(parameters, state, seen, span_s, now),
+        calm=calm.watched(state.calm, now=now, load=load, ready=seen.ready, waits=_queued(parameters, seen) >= WAITS),
+    )
     if now - max(state.tested_at, state.began) >= (BACKTEST_EVERY_S if state.rule else FIRST_BACKTEST_S):
         state = replace(state, rule=_chosen(parameters, state, times, now), tested_at=now)
     return _wished(parameters, state, seen, times, now), state
@@ -270,6 +279,9 @@ def _wished(parameters: Parameters, state: Learned, seen: Observation, times: Le
         _surge_want(parameters, state, seen, recent, times, hold_bins, now),
     ]
     want = max(wants, key=lambda one: one.replicas)
+    shown = calm.enough(state.calm, now=now, load=raw_load(state.record))
+    if shown is not None and want.replicas > shown and want.binding != "start":
+        want = _Want(shown, "calm", f"nobody has waited for {shown} replicas under such load, so no more than those")
     if _idle(state, seen):
         want = _Want(0, "idle", f"no request for {IDLE_S:g} s")
     count = ceil(want.replicas - 1e-9)

@@ -37,7 +37,7 @@ class Failure:
 class Health:
     pid: int
     build: str
-    """Of fleetctl's node part: another build's process is replaced."""
+    """Of fleetctl's node part: the process of an older release is replaced."""
     machines: int
 
 

@@ -8,6 +8,7 @@ import time
 import msgspec
 import psutil
 
+import fleetctl
 from fleetctl.errors import AgentFailure, TimedOut
 from fleetctl.node import payload
 from fleetctl.node.tunnels import api
@@ -52,8 +53,8 @@ class TunnelsLink:
             if self._known_good:
                 return
             health = await find_tunnels(self._home)
-            if health is not None and health.build != payload.wheel().build:
-                await stop_tunnels(self._home)  # of a fleetctl that was replaced meanwhile
+            if health is not None and payload.release(health.build) < payload.release(fleetctl.__version__):
+                await stop_tunnels(self._home)  # of a fleetctl that was replaced meanwhile; never a newer one's
                 health = None
             if health is None:
                 now = time.monotonic()

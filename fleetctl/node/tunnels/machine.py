@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
@@ -187,7 +186,7 @@ class Machine:
 
     def _refuse_newer(self, found: _Found) -> None:
         there, _, _ = found.build.partition("-")
-        if found.build and _release(there) > _release(fleetctl.__version__):
+        if payload.release(there) > payload.release(fleetctl.__version__):
             raise AgentFailure(
                 f"{self.address} runs the node agent of fleetctl {there}, newer than {fleetctl.__version__} here",
                 hint=f"pip install 'fleetctl=={there}' on this computer, or give the machine back with that version",
@@ -223,12 +222,6 @@ def _found(out: bytes) -> _Found:
         runs=said.get("agent") == "runs",
         claimed="claim" in said,
     )
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The numbers of a version, to compare by."""
-    numbers = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
 
 
 def _local_socket(home: Home, address: str) -> Path:

@@ -158,6 +158,7 @@ def _decide(
         ready=seen.ready,
         coming=len(seen.starting),
         ages_s=tuple(starting.age_s for starting in seen.starting),
+        draining=seen.draining,
         standby=seen.standby,
         flow=Flow(
             span_s=span_s,

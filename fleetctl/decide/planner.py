@@ -110,6 +110,7 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         ages_s=tuple(
             snapshot.now - replica.created_at for replica in serving if replica.phase is not ReplicaPhase.READY
         ),
+        draining=sum(1 for replica in every if replica.role is Role.DRAINING),
         standby=standby_ready(draft, intent),
         flow=flow,
         utilization=utilization(serving, readings, now) if wants_gpus(service) else None,

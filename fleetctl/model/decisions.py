@@ -98,6 +98,8 @@ class Inputs:
     """Replicas of the present revision on their way, Standby too."""
     ages_s: tuple[float, ...] = ()
     """How long ago each serving Replica on its way was ordered."""
+    draining: int = 0
+    """Replicas that end what they have and take nothing new."""
     standby: int = 0
     """Slots that stand by, ready to be taken."""
     flow: Flow = Flow()

@@ -111,13 +111,19 @@ def _stepped(learning: Learning, view: View) -> Learning:
     seen, learned = learning.gathered, learning.learned
     if learned.at is not None and view.now - learned.at > seen.span_s + GAP_S:
         # Some of the time the load was unknown: that stretch is no quiet one.
-        blind = Observation(ready=inputs.ready, starting_ages_s=inputs.ages_s, standby=inputs.standby)
+        blind = Observation(
+            ready=inputs.ready,
+            starting_ages_s=inputs.ages_s,
+            draining=inputs.draining,
+            standby=inputs.standby,
+        )
         _, learned = step(_parameters(view), learned, blind, view.now - seen.span_s)
     nominal = not learning.tokens_known
     arrivals, completed = seen.arrivals, seen.completed
     observation = Observation(
         ready=inputs.ready,
         starting_ages_s=inputs.ages_s,
+        draining=inputs.draining,
         standby=inputs.standby,
         concurrency=seen.concurrency_s / seen.span_s if seen.span_s > 0 else view.load.low,
         queue=seen.queued_s / seen.span_s if seen.span_s > 0 else view.load.queued,

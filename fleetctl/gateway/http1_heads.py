@@ -8,10 +8,12 @@ import httptools
 from fleetctl.gateway.http1_chunks import BadFraming
 from fleetctl.gateway.limits import HEAD_LIMIT_BYTES, HEADERS_LIMIT
 
-# RFC 9110, sections 5.1, 5.5 and 5.6.2; RFC 9112, sections 3 and 4. The quantifiers are possessive: matching is linear.
+# RFC 9110, sections 5.1, 5.5 and 5.6.2; RFC 9112, sections 3 and 4. Quantifiers within a line are possessive, and a line
+# is matched in one way only: matching is linear. Those of whole groups are not: before Python 3.11.5 they match what
+# they must not (python/cpython#106052).
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
-_FIELDS: Final = rb"((?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*+)\r\n"
+_FIELDS: Final = rb"((?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*)\r\n"
 _REQUEST: Final = re.compile(rb"(" + _TOKEN + rb"{1,32}+) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.([01])\r\n" + _FIELDS)
 _ANSWER: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2}(?: " + _VALUE + rb"*+)?)\r\n" + _FIELDS)
 

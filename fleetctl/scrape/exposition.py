@@ -24,16 +24,17 @@ INDENT_MAX = 256
 _SHOWN = 80
 """Bytes of a malformed line that are shown to people."""
 
-# Possessive throughout: a hostile line costs one pass, never a search among ways to read it.
-_LABEL = rb'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\\n]++|\\[^\n])*+"'
-_LABELS = rb"(?:" + _LABEL + rb"(?:[ \t]*+,[ \t]*+" + _LABEL + rb")*+[ \t]*+,?+[ \t]*+)?+"
-_NUMBER = rb"[+-]?+(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+"
+# Possessive within words, and every line is matched in one way only: a hostile one costs one pass, never a search among
+# ways to read it. Groups are not possessive: before Python 3.11.5 those match what they must not (python/cpython#106052).
+_LABEL = rb'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\\n]++|\\[^\n])*"'
+_LABELS = rb"(?:" + _LABEL + rb"(?:[ \t]*+,[ \t]*+" + _LABEL + rb")*[ \t]*+,?+[ \t]*+)?"
+_NUMBER = rb"[+-]?+(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?"
 _SAMPLE = re.compile(
     rb"(?:[ \t]*+\{[ \t]*+(" + _LABELS + rb")\}[ \t]*+|[ \t]++)"
-    rb"(" + _NUMBER + rb")(?:[ \t]++(-?+[0-9]++))?+[ \t]*+\r?+\n"
+    rb"(" + _NUMBER + rb")(?:[ \t]++(-?+[0-9]++))?[ \t]*+\r?+\n"
 )
 """What follows a name: labels, value, timestamp."""
-_PAIR = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\\n]++|\\[^\n])*+)"')
+_PAIR = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\\n]++|\\[^\n])*)"')
 _NAME_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:")
 _BLANKS = b" \t"
 _NEWLINE = 0x0A

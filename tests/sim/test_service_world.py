@@ -260,9 +260,10 @@ def test_what_a_scaler_is_shown_is_a_line_of_decide() -> None:
         signals=Signals(concurrency=41.0, queue=9.0, arrivals=12, input_tokens=8123, output_tokens=2311, completed=11),
     )
 
-    line = msgspec.json.encode(seen)
+    line = msgspec.json.decode(msgspec.json.encode(seen))
 
-    assert msgspec.json.decode(line) == {
+    line["signals"] = {name: value for name, value in line["signals"].items() if value}
+    assert line == {
         "name": "chat",
         "ready": 3,
         "starting": [{"age_s": 40.0}],

@@ -1,5 +1,7 @@
 """Wheels of the packages that run here, packed again from where they are installed: a package index of no network."""
 
+import atexit
+import shutil
 import zipfile
 from functools import cache
 from importlib.metadata import distribution
@@ -15,6 +17,7 @@ _LEFT_OUT = ("INSTALLER", "REQUESTED", "direct_url.json")
 def folder_of_wheels() -> Path:
     """One wheel for each package that a node agent needs."""
     folder = Path(mkdtemp(prefix="fw-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for pin in pins():
         _pack(pin.partition("==")[0], folder)
     return folder

@@ -8,9 +8,9 @@ import httptools
 from fleetctl.gateway.http1_chunks import BadFraming
 from fleetctl.gateway.limits import HEAD_LIMIT_BYTES, HEADERS_LIMIT
 
-# RFC 9110, sections 5.1, 5.5 and 5.6.2; RFC 9112, sections 3 and 4. Quantifiers within a line are possessive, and a line
-# is matched in one way only: matching is linear. Those of whole groups are not: before Python 3.11.5 they match what
-# they must not (python/cpython#106052).
+# RFC 9110, sections 5.1, 5.5 and 5.6.2; RFC 9112, sections 3 and 4. Within a line quantifiers are possessive, and a
+# line is matched in one way only: matching is linear. Those of whole groups are not: before Python 3.11.5 they match
+# what they must not (python/cpython#106052).
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
 _FIELDS: Final = rb"((?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*)\r\n"

@@ -25,7 +25,7 @@ _SHOWN = 80
 """Bytes of a malformed line that are shown to people."""
 
 # Possessive within words, and every line is matched in one way only: a hostile one costs one pass, never a search among
-# ways to read it. Groups are not possessive: before Python 3.11.5 those match what they must not (python/cpython#106052).
+# ways to read it. Groups are not: before Python 3.11.5 possessive ones match wrongly (python/cpython#106052).
 _LABEL = rb'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\\n]++|\\[^\n])*"'
 _LABELS = rb"(?:" + _LABEL + rb"(?:[ \t]*+,[ \t]*+" + _LABEL + rb")*[ \t]*+,?+[ \t]*+)?"
 _NUMBER = rb"[+-]?+(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?"

@@ -139,6 +139,8 @@ def simulate(
     for one in contestants:
         hours = one.trace.duration_s / 3600
         say(f"{len(one.trace)} requests in {hours:.2f} h; {one.service.name}: {one.world.pace.concurrency} at once")
+        for what in _untold(one.service, policy or ()):
+            say(f"warning: {one.service.name}: a trace does not tell {what}, so it is unknown here and holds")
     if sweep:
         say(f"{len(entrants)} runs")
     played, known = compete(setting, entrants, with_best=best)
@@ -151,6 +153,17 @@ def simulate(
             whose = f"{one.service.name}: " if len(contestants) > 1 else ""
             fixed = plan.constant_hours * one.world.gpus
             say(f"{whose}best known afterwards {plan.gpu_hours:.2f} GPU-h; {plan.constant} fixed {fixed:.2f} GPU-h")
+
+
+_NEEDS = {"latency_slo": "latencies (policy latency_slo)", "gpu_utilization": "GPUs (policy gpu_utilization)"}
+"""Policies that go by what no trace has."""
+
+
+def _untold(service: Service, policies: Sequence[str]) -> list[str]:
+    """What the service scales by and a trace does not have."""
+    named = policies or (service.scaling.policy,)
+    found = [_NEEDS[name] for name in named if name in _NEEDS]
+    return found + [f"the signal {signal.name}" for signal in service.signals]
 
 
 def _traces(words: Sequence[str], services: Sequence[Service], file: Path) -> list[tuple[Service, Path, Trace]]:

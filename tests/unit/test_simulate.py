@@ -278,3 +278,17 @@ def test_a_trace_of_one_request_is_played(files: tuple[Path, Path], tmp_path: Pa
 
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["items"][0]["share_within"] == 1.0
+
+
+def test_what_a_trace_cannot_tell_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("arrival_s,input_tokens,output_tokens\n0,100,10\n30,100,10\n")
+    (tmp_path / "s.yaml").write_text(
+        "kind: service\nname: chat\nengine: rehearsal\nmodel: m\ngpu: L40S:1\nscaling: {min: 1, max: 4}\n"
+        "signals: [{name: backlog, command: [echo, '1'], target: 5}]\n"
+    )
+
+    ran = simulate(tmp_path / "t.csv", "-s", tmp_path / "s.yaml", "--no-best", "--policy", "latency_slo")
+
+    assert ran.returncode == 0, ran.stderr
+    assert "warning: chat: a trace does not tell latencies (policy latency_slo)" in ran.stderr
+    assert "warning: chat: a trace does not tell the signal backlog" in ran.stderr

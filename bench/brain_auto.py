@@ -1,7 +1,7 @@
 """The policy `auto`, one configuration for everything, over recorded traces and two cold starts, beside foresight.
 
-    python bench/brain_auto.py                                   # three hours of each trace, two seeds: some minutes
-    python bench/brain_auto.py --hours 24 --seeds 5              # all of it: half an hour
+    python bench/brain_auto.py                                   # all of each trace, five seeds: ten minutes
+    python bench/brain_auto.py --hours 3 --seeds 2               # three hours of each, two seeds: two minutes
 
 Two kinds of replica: one GPU (cold start 270 s, standby 8 s) and four (620 s, 25 s), both with the default engine. Each
 run begins with the fleet that would have kept the promise over the first half hour: an operator's first guess after
@@ -183,9 +183,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=TRACES, help="of the traces, CSV.gz")
     parser.add_argument("--only", default="", help="traces whose name begins so, comma-separated")
     parser.add_argument("--profiles", default="1,4")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--from-hour", type=float, default=8.0, help="where longer traces are cut from")
-    parser.add_argument("--hours", type=float, default=3.0, help="what of longer traces is played")
+    parser.add_argument("--hours", type=float, default=24.0, help="what of longer traces is played")
     parser.add_argument("--start", type=int, default=0, help="replicas at first; 0: sized on the first half hour")
     parser.add_argument("--standby", type=int, default=0, help="most units on standby")
     asked = parser.parse_args()

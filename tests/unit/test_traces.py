@@ -71,7 +71,7 @@ def test_read_trace_takes(tmp_path: Path, name: str, content: bytes, why: str) -
         ("t.csv", (HEADER + "0,nan,1\n").encode(), ":2: input_tokens is 'nan', not a whole number", "header"),
         ("t.csv", (HEADER + "0,,1\n").encode(), ":2: input_tokens is '', not a whole number", "header"),
         ("t.csv", b"arrival_s,input_tokens\n0,1\n", ":1: the column 'output_tokens' is missing", "header"),
-        ("t.csv.gz", gzip.compress(HEADER.encode())[:8], "the gzip file is cut off or damaged", "fetch"),
+        ("t.csv.gz", gzip.compress(HEADER.encode(), mtime=0)[:8], "the gzip file is cut off or damaged", "fetch"),
         ("t.csv.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 60, "the gzip file is cut off or damaged", "fetch"),
         ("t.csv", (HEADER + "0,1\n").encode(), ":2: the row has 2 cells, its header has 3", "header"),
         ("t.csv", HEADER.encode() + b"0,1,\xff\n", ": the file is not text", "header"),

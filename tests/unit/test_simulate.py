@@ -226,7 +226,10 @@ def test_wrong_words_get_one_clear_sentence(files: tuple[Path, Path], words: tup
     [
         (b"arrival_s,input_tokens\n0,1\n", "the column 'output_tokens' is missing"),
         (b"arrival_s,input_tokens,output_tokens\nnan,1,1\n", ":2: arrival_s is NaN"),
-        (gzip.compress(b"arrival_s,input_tokens,output_tokens\n" + b"0,1,1\n" * 99, mtime=0)[:-9], "is cut off or damaged"),
+        (
+            gzip.compress(b"arrival_s,input_tokens,output_tokens\n" + b"0,1,1\n" * 99, mtime=0)[:-9],
+            "is cut off or damaged",
+        ),
     ],
 )
 def test_a_trace_that_is_none_gets_one_clear_sentence(

@@ -11,10 +11,49 @@ from fleetctl.model.replicas import ReplicaPhase, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """An image or weights that a Node shall hold, by name (a digest or a pinned revision where there is one)."""
+    """An image, weights or an engine's cache that a Node shall hold, by name (with its digest or revision where it is
+    pinned)."""
 
-    kind: Literal["image", "weights"]
+    kind: Literal["image", "weights", "cache"]
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A Node that others fetch Artifacts from."""
+
+    instance: InstanceId
+    address: str
+    """`host:port`, as the other Nodes reach it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Where one Node fetches one Artifact in chunks: it follows the first of `parents` that serves it."""
+
+    artifact: Artifact
+    parents: tuple[Peer, ...] = ()
+    """Best first: who is before it in its chain, then that one's own parents. None: it fetches from the origin, and
+    others follow it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFolder:
+    """A folder in which an engine keeps what it compiled."""
+
+    path: str
+    """Where the engine has it when `env` is unset; `~` is its home folder."""
+    env: str | None = None
+    """The variable that moves it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCache:
+    """What an engine compiles at its first start, kept for the next start of exactly the same."""
+
+    artifact: Artifact
+    """Of kind `cache`; its name is the digest of all that it depends on (`decide/engine_cache.py`)."""
+    folders: tuple[CacheFolder, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +69,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSpec:
-    """What a Node runs for one Replica. `command` has `{port}` left open: the Node picks a free port."""
+    """What a Node runs for one Replica. `command` has `{port}` left open: the Node picks a free port; in `command` and
+    `env` it puts the folder (or file) in which it holds the weights for `{weights}`."""
 
     id: ReplicaId
     service: ServiceName
@@ -49,6 +89,10 @@ class ReplicaSpec:
     sleep: tuple[Call, ...] = ()
     """Requests that put it to sleep, in order; none: it cannot sleep."""
     wake: tuple[Call, ...] = ()
+    warm_up: tuple[Call, ...] = ()
+    """Requests that it answers before it counts as ready, in order."""
+    cache: EngineCache | None = None
+    """None: the engine compiles nothing worth keeping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +107,10 @@ class NodeDesired:
     """The Lease's fencing number; a Node refuses a smaller one than it has seen."""
     artifacts: tuple[Artifact, ...] = ()
     replicas: tuple[ReplicaSpec, ...] = ()
+    feeds: tuple[Feed, ...] = ()
+    """Of those Artifacts that travel from Node to Node; the others come straight from their origin."""
+    peer_key: str = ""
+    """Hex: by this Nodes of one fleet know each other. Put in by the way to the Node, and never stored with the rest."""
 
 
 class ArtifactState(StrEnum):
@@ -79,6 +127,18 @@ class ArtifactStatus:
     stage: Stage | None = None
     bytes_done: int | None = None
     failure: str | None = None
+    bytes_total: int | None = None
+    """None: not known yet."""
+    origin_bytes: int = 0
+    """Of this fetch, over the wire from its origin…"""
+    peer_bytes: int = 0
+    """…and from other Nodes."""
+    rate: float | None = None
+    """Bytes a second, lately; None: nothing moves."""
+    digest: str = ""
+    """Of an image: what the registry calls it (`sha256:…`). Of weights and caches: of their manifest."""
+    parent: InstanceId | None = None
+    """Whom it is fetched from now; None: the origin, or nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +195,8 @@ class NodeStatus:
     """The newest CUDA that the driver runs."""
     runtime: str | None = None
     """What runs containers, with its version, as in `docker 27.3.1`; empty: nothing does. None: not looked."""
+    peers: str = ""
+    """`host:port` at which other Nodes fetch its Artifacts; empty: it serves none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,14 +76,14 @@ def drive(
 ) -> FleetView:
     """Run the fleet until `done`, or watch the controller that runs it already; events are told as they come.
 
-    `check` may raise to give up early. Raises `TimedOut`, and on Ctrl-C says how to go on.
+    `check` may raise to give up early. Raises `TimedOut`, and on Ctrl-C, between two ticks, says how to go on.
     """
-    try:
-        return asyncio.run(_drive(now, done, timeout_s=timeout_s, check=check, resume=resume))
-    except KeyboardInterrupt:
+    view = asyncio.run(_drive(now, done, timeout_s=timeout_s, check=check, resume=resume))
+    if view is None:
         raise KeyboardInterrupt(
             f"interrupted; nothing is undone, and what was launched stays (see: fleetctl ps -i).\nGo on with: {resume}"
-        ) from None
+        )
+    return view
 
 
 async def _drive(
@@ -93,20 +93,23 @@ async def _drive(
     timeout_s: float,
     check: Callable[[FleetView], None],
     resume: str,
-) -> FleetView:
+) -> FleetView | None:
+    """None: it was interrupted."""
+    stop = asyncio.Event()
+    on_signals(stop)
     told = _Teller()
     deadline = time.monotonic() + timeout_s
     while True:
         if lease_is_live(now.store, time.time()):
             lease = now.store.lease()
             say(f"the controller {lease.holder if lease else ''} runs this fleet; handing over to it and watching")
-            view = await _watch(now, done, told, deadline, check=check, resume=resume)
-            if view is not None:
+            view = await _watch(now, done, told, deadline, check=check, resume=resume, stop=stop)
+            if view is not None or stop.is_set():
                 return view
             say("that controller is gone; this command goes on by itself")
         try:
             async with controlling(now) as held:
-                return await _tick_until(now, held, done, told, deadline, check=check, resume=resume)
+                return await _tick_until(now, held, done, told, deadline, check=check, resume=resume, stop=stop)
         except Conflict:
             if not lease_is_live(now.store, time.time()):
                 raise
@@ -120,10 +123,11 @@ async def _watch(
     *,
     check: Callable[[FleetView], None],
     resume: str,
+    stop: asyncio.Event,
 ) -> FleetView | None:
-    """Look on while another controller works until `done`. None: it is gone, and nobody goes on with it."""
+    """Look on while another controller works until `done`. None: it is gone and nobody goes on with it, or `stop`."""
     live_at = time.monotonic()
-    while True:
+    while not stop.is_set():
         view = now.view()
         told.tell(now.store.events(since=told.since))
         if done(view):
@@ -136,6 +140,7 @@ async def _watch(
         elif time.monotonic() - live_at > GONE_S:
             return None
         await asyncio.sleep(WATCH_S)
+    return None
 
 
 async def _tick_until(
@@ -147,7 +152,8 @@ async def _tick_until(
     *,
     check: Callable[[FleetView], None],
     resume: str,
-) -> FleetView:
+    stop: asyncio.Event,
+) -> FleetView | None:
     found: list[FleetView] = []
 
     def look(ticked: Ticked) -> bool:
@@ -167,8 +173,9 @@ async def _tick_until(
 
     from fleetctl.controller.clock import SystemClock
 
-    await run(held, SystemClock(), period_s=min(1.0, now.config.period_s), until=look, on_trouble=_trouble)
-    return found[0]
+    period_s = min(1.0, now.config.period_s)
+    await run(held, SystemClock(), period_s=period_s, until=look, on_trouble=_trouble, stop=stop)
+    return found[0] if found else None
 
 
 def _trouble(error: Exception) -> None:

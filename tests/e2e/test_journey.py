@@ -85,6 +85,24 @@ def test_from_nothing_to_serving_and_back_to_nothing(bare: FleetHome) -> None:
     assert bare.run("down", "--all").err == "nothing was up\n"
 
 
+def test_down_and_daemon_stop_leave_nothing_behind(bare: FleetHome) -> None:
+    bare.write("fleet.yaml", fleet_text(bare.port) + "---\n" + service_text("chat"))
+    bare.run("up", "-f", "fleet.yaml")
+    bare.run("daemon", "start")
+    kept = bare.run("daemon", "stop")
+    assert "go on as they are; what is up is taken down with: fleetctl down --all" in kept.out
+    assert answers(bare.url)
+    bare.run("daemon", "start")
+
+    down = bare.run("down", "--all")
+    assert "the controller and the gateway run on; stop both with: fleetctl daemon stop" in down.err
+    assert answers(bare.url), "the controller's gateway stays with it"
+    stopped = bare.run("daemon", "stop")
+
+    assert "nothing is up, so the gateway has ended too" in stopped.out
+    assert [" ".join(process.cmdline()) for process in bare.processes()] == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -213,10 +231,10 @@ def test_the_root_help_fits_too_and_names_them_all(chat: FleetHome) -> None:
 
 
 def test_ctrl_c_of_up_is_harmless_and_up_goes_on(bare: FleetHome) -> None:
-    path = bare.write("fleet.yaml", fleet_text(bare.port, boot="2s") + "---\n" + service_text("chat"))
+    path = bare.write("fleet.yaml", fleet_text(bare.port, boot="5s") + "---\n" + service_text("chat"))
     up = bare.start("up", "-f", path)
     until("a machine was launched", lambda: "launching" in up.said(), within_s=60.0)
-    until("its folder is there", lambda: list((bare.root / "machines").glob("box-*")), within_s=60.0)
+    until("its folder is there", lambda: any((bare.root / "machines").glob("box-*")), within_s=60.0)
 
     up.interrupt()
 

@@ -79,7 +79,7 @@ def measured(
     flow = Flow(
         span_s=span_s,
         arrivals=arrivals,
-        input_tokens=None if arrivals is None or mean is None else arrivals * mean,
+        input_tokens=_asked(arrivals, mean),
         output_tokens=outputs,
         completed=completed,
         ttft=ttft,
@@ -124,6 +124,13 @@ def _sum(parts: Sequence[float | None]) -> float | None:
     """The sum of what is known; None: nothing is. No engine at all has made nothing."""
     known = [part for part in parts if part is not None]
     return float(sum(known)) if known or not parts else None
+
+
+def _asked(arrivals: float | None, mean: float | None) -> float | None:
+    """Prompt tokens of those who came: nobody asks for nothing, however long prompts may be."""
+    if arrivals == 0:
+        return 0.0
+    return None if arrivals is None or mean is None else arrivals * mean
 
 
 def _mean(before: float | None, tokens: float | None, requests: float | None) -> float | None:

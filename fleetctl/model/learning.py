@@ -190,4 +190,6 @@ class Learning:
     arrivals_known: bool = False
     """Whether arrivals were ever counted."""
     tokens_known: bool = False
-    """Whether tokens were ever counted."""
+    """Whether tokens were ever counted…"""
+    prompts_known: bool = False
+    """…and whether those of prompts were: engines may count answers before they tell how long a prompt is."""

@@ -1,5 +1,6 @@
 """The policies that go by one signal each: what they want at a moment, and what none of them may ever do."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from fleet_world import START, a_service, scaled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetctl.decide.policies import View, Wish, policy
+from fleetctl.decide.policies import View, Wish, policy, policy_names
 from fleetctl.decide.scaling import decide
 from fleetctl.decide.windows import push
 from fleetctl.model.decisions import Decision, Inputs, Memory
@@ -265,6 +266,33 @@ def test_schedule_wants_min_whatever_comes() -> None:
     assert Story("schedule", min=2).tick(queued=500.0).replicas == 2
 
 
+# auto: what it cannot know, it holds
+
+
+def test_a_hold_is_of_what_there_is_now_and_not_of_what_there_was_at_its_last_step() -> None:
+    story = Story("auto", min=0)
+    held = [story.tick(running=1.0)]
+
+    for ready in (0, 5, 1, 1, 7, 0):
+        story.ready = ready
+        held.append(story.tick(running=1.0))
+
+    assert [wish.replicas for wish in held] == [3, 0, 5, 1, 1, 7, 0]
+    assert {wish.binding for wish in held} == {"signal"}
+
+
+def test_a_hold_stays_within_the_limits() -> None:
+    story = Story("auto", min=2, max=4)
+    story.tick(running=1.0)
+
+    story.ready = 0
+    fewest = story.tick(running=1.0)
+    story.ready = 9
+    most = story.tick(running=1.0)
+
+    assert (fewest.replicas, most.replicas) == (2, 4)
+
+
 # laws of them all
 
 NAMES = (
@@ -351,6 +379,31 @@ def test_within_limits_deterministic_and_restart_proof(name: str, story: list[Mo
     assert all(1 <= decision.desired <= 40 for decision in straight)
     assert straight == played(of, story)
     assert straight == played(of, story, cut=cut)
+
+
+QUIET: Moment = (0.0, 0.0, 0.0, 0.0, (0.0,) * 7, 0.0)
+BUSY: Moment = (40.0, 30.0, 12.0, 4000.0, (1.0,) * 7, 0.9)
+
+
+@pytest.mark.parametrize("least", [0, 1])
+@pytest.mark.parametrize("begun_with", [0, 3])
+@pytest.mark.parametrize("name", policy_names())
+def test_every_part_of_a_reason_says_something(name: str, begun_with: int, least: int) -> None:
+    of = service(name, min=least)
+    story = [*[QUIET] * 20, *[BUSY] * 20, *[QUIET] * 40]
+    memory, current, made = Memory(), begun_with, []
+    for place, moment in enumerate(story):
+        known = place % 9 != 8
+        inputs = inputs_of(moment, at=START + TICK_S * place, current=current, ready=current, known=known)
+        decision, memory = decide(Intent(service=of, revision="r", changed_at=START - 1e6), inputs, memory)
+        current = decision.desired
+        made.append(decision)
+
+    reasons = {decision.reason for decision in made}
+
+    assert len(made) == len(story)
+    for reason in reasons:
+        assert all(part.strip(" .)") for part in re.split("[;:,(]", reason)), reason
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -50,6 +50,8 @@ DRAIN_LEADS = 0.5
 """A backlog is to be gone this many cold starts after what is ordered for it is ready."""
 IDLE_S = 900.0
 """Without a request for this long, a fleet that may go to zero does."""
+HELD = "signal"
+"""The binding of a wish for what there is, because something cannot be known."""
 WAITS = 0.5
 """Requests queued on average over a tick, from which somebody waits: less is a moment between two others."""
 DRAIN_SHARE = 0.15
@@ -61,6 +63,9 @@ YOUNG_DRAIN_SHARE = 1.0
 """…but while young and far too small it may add this share: such a fleet loses every request until it has caught up."""
 FAR_TOO_SMALL = 1.5
 """The load, over what is ready."""
+
+
+_NO_RULE = f"no load so far, and no rule is chosen within the first {FIRST_BACKTEST_S:g} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +186,7 @@ def _queued(parameters: Parameters, seen: Observation) -> float:
 
 def _held(parameters: Parameters, seen: Observation, standby: int, why: str) -> Wish:
     desired = min(parameters.maximum, max(parameters.minimum, seen.ordered))
-    return Wish(desired=desired, standby=standby, reason=f"hold {desired}: {why}", binding="signal")
+    return Wish(desired=desired, standby=standby, reason=f"hold: {why}", binding=HELD)
 
 
 def _remembered(parameters: Parameters, state: Learned, seen: Observation, span_s: float, now: float) -> Learned:
@@ -268,7 +273,7 @@ def _wished(parameters: Parameters, state: Learned, seen: Observation, times: Le
     window_bins = max(SPARE_BINS, round((rule.window_s if rule else 0.0) / BIN_S))
     recent = work(state.record, state.pace, parameters.batch, parameters.wait_s, hold_bins + window_bins)
     wants = [
-        _rule_want(rule, recent, hold_bins) if rule else _Want(0, "rule", ""),
+        _rule_want(rule, recent, hold_bins) if rule else _Want(0, "rule", _NO_RULE),
         _start_want(state, times, now),
         _spare_want(recent, hold_bins),
         _Want(

@@ -6,7 +6,7 @@ steps its last wish holds. Without any count of arrivals it cannot know the work
 
 from dataclasses import replace
 
-from fleetctl.decide.auto.brain import FOLLOW_LEADS, Observation, Parameters, step
+from fleetctl.decide.auto.brain import FOLLOW_LEADS, HELD, Observation, Parameters, step
 from fleetctl.decide.cold_start import cold_s, standby_s
 from fleetctl.decide.lead_times import expected, standby_for
 from fleetctl.decide.lulls import idle, idle_s
@@ -28,7 +28,8 @@ PATIENCE_STEPS = 12
 """Steps without any count of arrivals before it goes by concurrency: a minute or so, more than a gateway's restart."""
 NOMINAL_INPUT_TOKENS = 512.0
 NOMINAL_OUTPUT_TOKENS = 128.0
-"""Of a request, where no engine counts tokens: only their product with the learned pace matters."""
+"""Of a request, where no engine counts tokens: only their product with the learned pace matters. A prompt is taken to
+be so long, too, until the first is known: one stream that was broken off must not leave the service held for ever."""
 _PROMISE = Slo(ttft_s=5.0)
 """Where the file promises nothing: what people call prompt."""
 
@@ -69,7 +70,15 @@ def wish(view: View) -> Wish:
     if not learning.arrivals_known and learning.steps >= PATIENCE_STEPS:
         by_load = target_concurrency.wish(replace(view, memory=memory))
         return replace(by_load, reason=f"arrivals are not counted, so by concurrency: {by_load.reason}")
-    return Wish(replicas=learning.replicas, reason=learning.reason, memory=memory, binding=learning.binding)
+    return Wish(replicas=_wanted(view, learning), reason=learning.reason, memory=memory, binding=learning.binding)
+
+
+def _wanted(view: View, learning: Learning) -> int:
+    """The last wish; a hold is of what there is now, which a person may have changed since that step."""
+    if learning.binding != HELD:
+        return learning.replicas
+    scaling = view.service.scaling
+    return min(scaling.max, max(scaling.min, view.current))
 
 
 def _standby(view: View, memory: Memory, learning: Learning) -> int | None:
@@ -84,12 +93,16 @@ def _gathered(learning: Learning, view: View) -> Learning:
     """With what this tick brings."""
     flow = view.inputs.flow
     was = learning.gathered
+    prompts_known = learning.prompts_known or bool(flow.input_tokens)
+    input_tokens = flow.input_tokens
+    if input_tokens is None and not prompts_known:
+        input_tokens = _nominal(flow.arrivals, NOMINAL_INPUT_TOKENS)
     gathered = Gathered(
         span_s=was.span_s + flow.span_s,
         concurrency_s=was.concurrency_s + view.load.low * flow.span_s,
         queued_s=was.queued_s + view.load.queued * flow.span_s,
         arrivals=_plus(was.arrivals, flow.arrivals),
-        input_tokens=_plus(was.input_tokens, flow.input_tokens),
+        input_tokens=_plus(was.input_tokens, input_tokens),
         output_tokens=_plus(was.output_tokens, flow.output_tokens),
         completed=_plus(was.completed, flow.completed),
     )
@@ -98,6 +111,7 @@ def _gathered(learning: Learning, view: View) -> Learning:
         gathered=gathered,
         arrivals_known=learning.arrivals_known or flow.arrivals is not None,
         tokens_known=learning.tokens_known or bool(flow.input_tokens) or bool(flow.output_tokens),
+        prompts_known=prompts_known,
     )
 
 

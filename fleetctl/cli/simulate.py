@@ -49,7 +49,7 @@ class Outcome:
     ttft_p99_s: float | None = None
     gpu_hours: float
     ratio: float | None
-    """GPU-hours over the clairvoyant schedule's."""
+    """GPU-hours over the clairvoyant schedule's; null where no schedule of the allowed size keeps the promise."""
     cost: float
     scale_actions: int
     reversals: int
@@ -148,11 +148,21 @@ def simulate(
         _show_sweep(_swept(setting, played, known), several=bool(policy or against), output=output)
     else:
         _show(setting, played, known, output)
-    if output is Format.TABLE:
-        for one, plan in zip(contestants, known, strict=False):
-            whose = f"{one.service.name}: " if len(contestants) > 1 else ""
-            fixed = plan.constant_hours * one.world.gpus
-            say(f"{whose}best known afterwards {plan.gpu_hours:.2f} GPU-h; {plan.constant} fixed {fixed:.2f} GPU-h")
+    for one, plan in zip(contestants, known, strict=False):
+        whose = f"{one.service.name}: " if len(contestants) > 1 else ""
+        if not plan.report.kept or output is Format.TABLE:
+            say(f"{whose}{_best_known(plan, gpus=one.world.gpus)}")
+
+
+def _best_known(plan: Clairvoyant, *, gpus: int) -> str:
+    """What the best schedule would have cost; or that none of the allowed size keeps the promise."""
+    fixed = f"{plan.constant} fixed {plan.constant_hours * gpus:.2f} GPU-h"
+    if plan.report.kept:
+        return f"best known afterwards {plan.gpu_hours:.2f} GPU-h; {fixed}"
+    return (
+        f"no fleet up to size {plan.constant}, the largest allowed, keeps the promise: {fixed},"
+        f" {plan.report.share_within:.2%} within; so there is no best to compare with"
+    )
 
 
 _NEEDS = {"latency_slo": "latencies (policy latency_slo)", "gpu_utilization": "GPUs (policy gpu_utilization)"}
@@ -257,7 +267,7 @@ def _entrants(
         for name, scaled in under
         for knobs in (combinations(sweep) if sweep else [{}])
     ]
-    return found + [peer(text) for text in (against.split(",") if against else ())]
+    return found + [peer(text) for text in (() if against is None else against.split(","))]
 
 
 def _show(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyant], output: Format) -> None:
@@ -280,7 +290,7 @@ def _show(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyan
         whose = f" of {contested.service.name}" if several else ""
         top = _top(played, number)
         sys.stdout.write(f"\nReady replicas{whose}, from 0 to {top:g}\n")
-        if known:
+        if known and known[number].report.kept:
             sys.stdout.write(f"{'best':<{width}}  {_spark(known[number].report, contested.trace, top)}\n")
         sys.stdout.writelines(
             f"{row.policy:<{width}}  {row.replicas}\n" for row in rows if row.service == contested.service.name
@@ -320,7 +330,7 @@ def _outcome(setting: Setting, played: Played, number: int, known: Clairvoyant |
         ttft_p95_s=_finite(report.ttft.p95_s),
         ttft_p99_s=_finite(report.ttft.p99_s),
         gpu_hours=report.gpu_hours,
-        ratio=report.gpu_hours / known.gpu_hours if known is not None and known.gpu_hours else None,
+        ratio=_ratio(report.gpu_hours, [known] if known is not None else []),
         cost=report.cost,
         scale_actions=report.scale_actions,
         reversals=report.reversals,
@@ -330,7 +340,6 @@ def _outcome(setting: Setting, played: Played, number: int, known: Clairvoyant |
 
 
 def _total(played: Played, known: Sequence[Clairvoyant]) -> Outcome:
-    best_hours = sum([plan.gpu_hours for plan in known])
     return Outcome(
         policy=played.entrant.name,
         service=TOTAL,
@@ -338,11 +347,17 @@ def _total(played: Played, known: Sequence[Clairvoyant]) -> Outcome:
         kept=played.kept,
         share_within=played.share_within,
         gpu_hours=played.gpu_hours,
-        ratio=played.gpu_hours / best_hours if best_hours else None,
+        ratio=_ratio(played.gpu_hours, known),
         cost=played.cost,
         scale_actions=sum([one.scale_actions for one in played.reports]),
         reversals=sum([one.reversals for one in played.reports]),
     )
+
+
+def _ratio(gpu_hours: float, known: Sequence[Clairvoyant]) -> float | None:
+    """GPU-hours over those of the best schedules; None where one of them does not keep its promise."""
+    best_hours = sum([plan.gpu_hours for plan in known])
+    return gpu_hours / best_hours if best_hours and all(plan.report.kept for plan in known) else None
 
 
 def _top(played: Sequence[Played], number: int) -> float:

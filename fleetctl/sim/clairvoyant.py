@@ -36,7 +36,7 @@ WARM_BINS = 9
 TAIL_BINS = 24
 """Played after a changed stretch, to see the backlog that it leaves."""
 SIZE_LIMIT = 400
-"""Larger fleets are not looked at: forty times what the recorded traces need."""
+"""Larger fleets are not looked at, whatever the world allows: forty times what the recorded traces need."""
 TABLE_STEPS = 7
 """Halvings of the search for the misses that the table may show; each plays the whole trace."""
 PRICE_STEPS = 14
@@ -64,11 +64,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clairvoyant:
-    """A plan that keeps the promise, and what it costs."""
+    """A plan that keeps the promise, and what it costs; or, where no fleet that is allowed does, the largest one."""
 
     plan: Plan
     report: Report
-    """Of the plan played; its hours leave out the boots."""
+    """Of the plan played; its hours leave out the boots. Its `kept` says which of the two this is."""
     replica_hours: float
     """Boots included."""
     gpu_hours: float
@@ -76,43 +76,29 @@ class Clairvoyant:
     work_floor_hours: float
     """Replica-hours below which no fleet can do the work."""
     constant: int
-    """Size of the smallest constant fleet that keeps the promise…"""
+    """Size of the smallest constant fleet that keeps the promise, or of the largest that is allowed…"""
     constant_hours: float
     """…and its replica-hours."""
 
 
 def clairvoyant(world: World, trace: Trace, *, polish_requests: int = POLISH_REQUESTS) -> Clairvoyant:
-    """The best schedule found. Stock-outs and reclaims are left out: it would have ordered around them."""
+    """The best schedule found. Stock-outs and reclaims are left out: it would have ordered around them.
+
+    No fleet is larger than the world's `replicas_max`. Where the largest does not keep the promise, no schedule does,
+    and it is given out as it is.
+    """
     judge = _Judge(world, trace)
-    allowed = math.floor((1 - world.promised_share) * len(trace) + 1e-9)
     constant = best_constant(world, trace)
-    misses = _misses_by_size(judge, constant)
-    best = [constant] * judge.bins
-    best_cost_s = judge.whole(best).cost_s
-    price = 0.0
-    # Blocks leave out what one passes on to the next, and what a growing fleet is spared: so the table's misses are not
-    # those of the path played whole, and how many may stand in the table is itself searched for.
-    low, high = 0.0, 2.0 * allowed
-    for _ in range(TABLE_STEPS):
-        limit = (low + high) / 2
-        path, tried = _path_within(misses, limit, judge.lead_s)
-        played = judge.whole(path)
-        if played.misses > allowed:
-            high = limit
-            continue
-        low = limit
-        if played.cost_s < best_cost_s:
-            best, best_cost_s, price = path, played.cost_s, tried
-    best = _polished(judge, best, price or best_cost_s / (allowed + 1), allowed, polish_requests)
-    played = judge.whole(best)
-    plan = Plan(sizes=tuple(best))
+    fixed = judge.whole([constant] * judge.bins)
+    plan = _scheduled(judge, constant, polish_requests) if fixed.report.kept else [constant] * judge.bins
+    played = judge.whole(plan)
     replica_hours = played.cost_s / 3600
     return Clairvoyant(
-        plan=plan,
+        plan=Plan(sizes=tuple(plan)),
         report=played.report,
         replica_hours=replica_hours,
         gpu_hours=replica_hours * world.gpus,
-        peak=max(best),
+        peak=max(plan),
         work_floor_hours=work_floor_hours(world, trace),
         constant=constant,
         constant_hours=constant * trace.duration_s / 3600,
@@ -130,20 +116,27 @@ def work_floor_hours(world: World, trace: Trace) -> float:
 
 
 def best_constant(world: World, trace: Trace) -> int:
-    """The smallest constant fleet that keeps the promise."""
-    calm = _calm(world)
+    """The smallest constant fleet that keeps the promise; the largest that is allowed, where none does."""
+    calm, limit = _calm(world), _limit(world)
 
     def keeps(size: int) -> bool:
         return play(replace(calm, replicas_start=size), trace, Constant(replicas=size)).kept
 
-    high = max(1, math.ceil(work_floor_hours(world, trace) * 3600 / max(trace.duration_s, 1.0)))
+    high = min(limit, max(1, math.ceil(work_floor_hours(world, trace) * 3600 / max(trace.duration_s, 1.0))))
     low = 0
-    while high < SIZE_LIMIT and not keeps(high):
-        low, high = high, math.ceil(high * 1.5)
+    while not keeps(high):
+        if high == limit:
+            return limit
+        low, high = high, min(limit, math.ceil(high * 1.5))
     while high - low > 1:
         size = (low + high) // 2
         low, high = (low, size) if keeps(size) else (size, high)
     return high
+
+
+def _limit(world: World) -> int:
+    """Size of the largest fleet that is looked at."""
+    return min(SIZE_LIMIT, world.replicas_max)
 
 
 def _calm(world: World) -> World:
@@ -208,9 +201,33 @@ class _Judge:
         )
 
 
+def _scheduled(judge: _Judge, constant: int, polish_requests: int) -> list[int]:
+    """The cheapest sizes found, bin by bin, that keep the promise; `constant` of them throughout do."""
+    allowed = math.floor((1 - judge.world.promised_share) * len(judge.trace) + 1e-9)
+    misses = _misses_by_size(judge, constant)
+    best = [constant] * judge.bins
+    best_cost_s = judge.whole(best).cost_s
+    price = 0.0
+    # Blocks leave out what one passes on to the next, and what a growing fleet is spared: so the table's misses are not
+    # those of the path played whole, and how many may stand in the table is itself searched for.
+    low, high = 0.0, 2.0 * allowed
+    for _ in range(TABLE_STEPS):
+        limit = (low + high) / 2
+        path, tried = _path_within(misses, limit, judge.lead_s)
+        played = judge.whole(path)
+        if played.misses > allowed:
+            high = limit
+            continue
+        low = limit
+        if played.cost_s < best_cost_s:
+            best, best_cost_s, price = path, played.cost_s, tried
+    return _polished(judge, best, price or best_cost_s / (allowed + 1), allowed, polish_requests)
+
+
 def _misses_by_size(judge: _Judge, constant: int) -> list[list[int]]:
     """For each bin, the misses at each fleet size from 0 up to the largest of interest."""
     table: list[list[int]] = []
+    limit = _limit(judge.world)
     for first in range(0, judge.bins, BLOCK_BINS):
         last = min(judge.bins, first + BLOCK_BINS)
         warm = min(WARM_BINS, first)
@@ -223,7 +240,7 @@ def _misses_by_size(judge: _Judge, constant: int) -> list[list[int]]:
         by_size = [arrived]
         smallest = math.floor(work_floor_hours(judge.world, trace) * 3600 / ((last - first + warm) * BIN_S) * 0.7)
         size = 0
-        while any(by_size[-1]) and size < max(SIZE_LIMIT, constant):
+        while any(by_size[-1]) and size < limit:
             size += 1
             if size < smallest:
                 by_size.append(arrived)

@@ -138,9 +138,18 @@ def peer(text: str) -> Entrant:
     return Entrant(name=f"{text.strip()} (peer)", peer=name, share=share)
 
 
-def best(one: Contestant) -> Clairvoyant:
-    """The best schedule found for one Service alone, whatever its Pool would have granted."""
-    return clairvoyant(one.world, one.trace)
+def best(one: Contestant, *, replicas_max: int) -> Clairvoyant:
+    """The best schedule found of at most so many replicas for one Service, with its Pool to itself."""
+    return clairvoyant(replace(one.world, replicas_max=replicas_max), one.trace)
+
+
+def largest(setting: Setting, entrants: Sequence[Entrant], number: int) -> int:
+    """Replicas of the largest fleet that any entrant may give to that contestant, and that its Pool has room for."""
+    one = setting.contestants[number]
+    own = one.world.replicas_max
+    allowed = max([each.services[number].scaling.max if each.services else own for each in entrants], default=own)
+    pool = setting.pools.get(one.service.pool_name)
+    return allowed if pool is None else min(allowed, pool.max * pool.gpu[0].count // one.world.gpus)
 
 
 def compete(
@@ -152,14 +161,15 @@ def compete(
     """
     tasks = len(entrants) + (len(setting.contestants) if with_best else 0)
     count = min(processes or os.cpu_count() or 1, tasks, PROCESSES_LIMIT)
+    most = [largest(setting, entrants, number) for number in range(len(setting.contestants))]
     requests = sum([len(one.trace) for one in setting.contestants]) * len(entrants)
     if count < 2 or (processes is None and requests < ALONE_REQUESTS and not with_best):
         return [play_entrant(setting, one) for one in entrants], [
-            best(one) for one in setting.contestants
+            best(one, replicas_max=limit) for one, limit in zip(setting.contestants, most, strict=True)
         ] if with_best else []
     with ProcessPoolExecutor(count, initializer=_set, initargs=(setting,)) as pool:
         # The longest first: nobody then waits for one that began last.
-        known = [pool.submit(_best, number) for number in range(len(setting.contestants))] if with_best else []
+        known = [pool.submit(_best, number, limit) for number, limit in enumerate(most)] if with_best else []
         played = [pool.submit(_play, one) for one in entrants]
         return [one.result() for one in played], [one.result() for one in known]
 
@@ -178,9 +188,9 @@ def _play(entrant: Entrant) -> Played:
     return play_entrant(_setting, entrant)
 
 
-def _best(number: int) -> Clairvoyant:
+def _best(number: int, replicas_max: int) -> Clairvoyant:
     assert _setting is not None
-    return best(_setting.contestants[number])
+    return best(_setting.contestants[number], replicas_max=replicas_max)
 
 
 def play_entrant(setting: Setting, entrant: Entrant) -> Played:

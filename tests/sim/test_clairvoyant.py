@@ -112,3 +112,30 @@ def test_one_less_than_the_best_constant_fleet_breaks_the_promise() -> None:
 
     assert play(replace(world, replicas_start=size), trace, Constant(replicas=size)).kept
     assert not play(replace(world, replicas_start=size - 1), trace, Constant(replicas=size - 1)).kept
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_where_no_allowed_fleet_keeps_the_promise_the_largest_is_given_out_as_it_is(most: int) -> None:
+    world, trace = World(pace=Pace(concurrency=4)), a_day_in_small()
+    assert best_constant(world, trace) > most
+    bounded = replace(world, replicas_max=most)
+
+    found = clairvoyant(bounded, trace)
+
+    assert not found.report.kept
+    assert (found.constant, found.peak) == (most, most)
+    largest = play(replace(bounded, replicas_start=most), trace, Constant(replicas=most))
+    assert found.report.share_within == pytest.approx(largest.share_within, abs=0.01)
+
+
+def test_no_plan_is_larger_than_what_is_allowed() -> None:
+    world, trace = World(pace=Pace(concurrency=4), cold_start=(Stage(name="boot", median_s=60.0),)), a_day_in_small()
+    least = best_constant(world, trace)
+
+    bounded = clairvoyant(replace(world, replicas_max=least), trace, polish_requests=200_000)
+    free = clairvoyant(world, trace, polish_requests=200_000)
+
+    assert bounded.report.kept
+    assert bounded.constant == free.constant == least
+    assert bounded.peak <= least
+    assert bounded.replica_hours >= 0.97 * free.replica_hours, "what is allowed less is not cheaper, by chance apart"

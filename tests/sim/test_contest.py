@@ -7,7 +7,17 @@ import pytest
 from fleetctl.errors import UsageError
 from fleetctl.model.names import PoolName, ServiceName
 from fleetctl.model.services import ColdStart, Gpu, Pool, Scaling, Service, Slo, Standby
-from fleetctl.sim.contest import COLD_S, STANDBY_S, Entrant, Setting, compete, contestant, peer, play_entrant
+from fleetctl.sim.contest import (
+    COLD_S,
+    STANDBY_S,
+    Entrant,
+    Setting,
+    compete,
+    contestant,
+    largest,
+    peer,
+    play_entrant,
+)
 from fleetctl.sim.traffic import generate
 
 SERVICE = Service(
@@ -75,6 +85,29 @@ def test_processes_change_nothing() -> None:
     assert none == []
     assert known[0].report.kept
     assert len({one.gpu_hours for one in alone}) > 1
+
+
+def test_the_best_may_have_what_any_entrant_may_and_its_pool_has_room_for() -> None:
+    pool = Pool(name=PoolName("gpus"), gpu=(Gpu(name="L40S", count=4),), max=3)
+    pooled, alone = setting(replace(SERVICE, pool=pool.name), pools=(pool,)), setting(SERVICE)
+    swept = [entrant(replace(SERVICE, scaling=replace(SERVICE.scaling, max=most))) for most in (4, 20)]
+
+    assert largest(alone, [], 0) == 9, "as its file says"
+    assert largest(alone, [swept[0], peer("hpa")], 0) == 9, "a peer may have what the file says"
+    assert largest(alone, swept[:1], 0) == 4
+    assert largest(alone, swept, 0) == 20
+    assert largest(pooled, swept, 0) == 6, "twelve GPUs, two for each"
+
+
+def test_the_best_is_no_larger_than_allowed_however_many_processes_play() -> None:
+    small = replace(SERVICE, scaling=replace(SERVICE.scaling, min=1, max=1))
+    setup = setting(small)
+
+    (_,), (alone,) = compete(setup, [entrant(small)], with_best=True, processes=1)
+    (_,), (together,) = compete(setup, [entrant(small)], with_best=True, processes=2)
+
+    assert alone == together
+    assert alone.peak == alone.constant == 1
 
 
 def test_a_declared_pool_limits_its_services_and_bills_its_standby() -> None:

@@ -134,6 +134,25 @@ def test_a_preset_file_is_a_policy(files: tuple[Path, Path], tmp_path: Path) -> 
     assert "did you mean 'window'" in refused.stderr
 
 
+def test_where_no_allowed_fleet_keeps_the_promise_it_says_so_and_compares_with_none(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recorded, _ = files
+    small = tmp_path / "small.yaml"
+    small.write_text(SPEC.replace("{min: 1, max: 12}", "{min: 1, max: 2}").replace("concurrency: 16", "concurrency: 2"))
+
+    drawn = simulate(recorded, "-s", small, "--policy", "auto", "--policy", "knative")
+    document = simulate(recorded, "-s", small, "--policy", "auto", "--policy", "knative", "-o", "json")
+
+    assert drawn.returncode == 0, drawn.stderr
+    for told in (drawn.stderr, document.stderr):
+        assert "no fleet up to size 2, the largest allowed, keeps the promise: 2 fixed 1.96 GPU-h, " in told
+        assert "% within" in told
+    assert "best known afterwards" not in drawn.stderr
+    assert not [line for line in drawn.stdout.splitlines() if line.startswith("best ")]
+    assert [one["ratio"] for one in json.loads(document.stdout)["items"]] == [None, None]
+
+
 FLEET = """\
 kind: pool
 name: gpus

@@ -1,21 +1,30 @@
 """The `fleetctl` command, in tiers: what needs no more than words costs no more than words."""
 
-import os
 import sys
+
+from fleetctl.cli import streams
 
 BROKEN_PIPE = 141
 """As a shell reports a process that SIGPIPE ended."""
+HELP = ("help", "--help", "-h")
+FAILURE = 1
+"""As of every error that has no code of its own."""
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    streams.claim()
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output went away: nothing more to say, and no traceback at interpreter exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.abandon()
         code = BROKEN_PIPE
+    except streams.StreamFailure as failure:
+        sys.stderr.write(f"error: {failure}\n")
+        streams.abandon()
+        code = FAILURE
     sys.exit(code)
 
 
@@ -25,7 +34,10 @@ def _run(arguments: list[str]) -> int:
 
         sys.stdout.write(f"fleetctl {__version__}\n")
         return 0
-    if not arguments or arguments in (["--help"], ["-h"], ["help"]):
+    if arguments[:1] == ["help"]:
+        # `help up` is `up --help`, and `help` alone the help of all.
+        arguments = [*(word for word in arguments[1:] if word not in HELP), "--help"]
+    if not arguments or arguments in (["--help"], ["-h"]):
         from fleetctl.cli.commands import root_help
 
         sys.stdout.write(root_help())

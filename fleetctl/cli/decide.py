@@ -28,14 +28,19 @@ def decide(
 ) -> int:
     """Read one JSON line per tick from stdin, write one to stdout, at once; the same brain as the fleet's own.
 
-    In: {"t": 120.0, "services": [{"name": "chat", "ready": 3, "starting": [{"age_s": 40.0}], "draining": 0,
-    "standby": 2, "signals": {"concurrency": 41.0, "queue": 9.0, "arrivals": 12, …}}]}. Concurrency (queued + running)
-    and queue are means since the line before; the others are counts since then; null or absent means unknown. Policies
-    and signals beside these read more of "signals": "ttft_s" or "end_to_end_s" (the percentile that latency_slo keeps,
-    in seconds), "oldest_wait_s", "gpu_utilization" (0 to 1), "fullest" (most requests that one engine ran while others
-    waited in it), and "outside": {"orders": 120}, a number for each name that the file's `signals` have. Out:
-    {"t": 120.0, "decisions": [{"name": "chat", "desired": 5, "standby": 2, "reason": "…", "binding": "…"}]}. A line
-    that cannot be used is answered with {"error": …}, changes nothing, and makes the exit code 2.
+    A line of input, of a service that is called chat as in the files of `fleetctl init`, and what is answered:
+
+    \b
+    {"t": 120, "services": [{"name": "chat", "ready": 3, "signals": {"concurrency": 41.0, "queue": 9.0}}]}
+    {"t":120.0,"decisions":[{"name":"chat","desired":3,"standby":1,"reason":"…","binding":"…"}]}
+
+    Beside "ready" a service may have "starting": [{"age_s": 40.0}], "draining": 0 and "standby": 2. Concurrency
+    (queued + running) and queue are means since the line before; null or absent means unknown. "signals" may have
+    counts since that line, too: "arrivals": 12, "completed", "input_tokens", "output_tokens". Policies and signals
+    beside these read more of them: "ttft_s" or "end_to_end_s" (the percentile that latency_slo keeps, in seconds),
+    "oldest_wait_s", "gpu_utilization" (0 to 1), "fullest" (most requests that one engine ran while others waited in
+    it), and "outside": {"orders": 120}, a number for each name that the file's `signals` have. A line that cannot be
+    used is answered with {"error": …}, changes nothing, and makes the exit code 2.
     """
     if output is not Format.JSON:
         raise UsageError("decide speaks JSON lines only", hint="say -o json (FLEETCTL_OUTPUT may say otherwise)")

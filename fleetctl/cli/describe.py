@@ -10,8 +10,9 @@ from fleetctl.cli.charts import Bar, WaterfallRow, waterfall
 from fleetctl.cli.explain import explained
 from fleetctl.cli.output import Format, Output, ago, document, dollars
 from fleetctl.cli.session import event_line, session
+from fleetctl.cli.subjects import subject_of
 from fleetctl.cli.views import FleetView, replica_rows, service_rows, used_gpus
-from fleetctl.errors import NotFound, UsageError
+from fleetctl.errors import NotFound
 from fleetctl.model.decisions import Event
 from fleetctl.model.instances import Instance
 from fleetctl.model.replicas import Replica
@@ -23,15 +24,15 @@ EVENTS_SHOWN = 8
 
 @app.command()
 def describe(
-    subject: Annotated[str, typer.Argument(help="service/NAME, replica/NAME, instance/NAME or pool/NAME")],
+    subject: Annotated[
+        str, typer.Argument(help="service/NAME, replica/NAME, instance/NAME or pool/NAME; or the NAME alone")
+    ],
     output: Output = Format.TABLE,
 ) -> None:
     """Show one service, replica (with its cold start as a waterfall), instance or pool."""
-    kind, slash, name = subject.partition("/")
-    if not slash:
-        kind, name = "service", subject
     with session() as now:
         view = now.view()
+        kind, _, name = subject_of(subject, view).partition("/")
         events = list(now.store.events(subject=f"{kind}/{name}", limit=EVENTS_SHOWN))
         body, text = _described(view, kind, name)
         if output is Format.NAME:
@@ -60,8 +61,6 @@ def _described(view: FleetView, kind: str, name: str) -> tuple[object, str]:
                 pools.setdefault(str(intent.service.pool_name), view.pool_of(intent))
             if name in pools:
                 return pools[name], _pool(view, name)
-        case _:
-            raise UsageError(f"{kind!r} is not a kind of thing", hint="one of service/…, replica/…, instance/…, pool/…")
     raise NotFound(f"there is no {kind} {name!r}", hint="see: fleetctl ps, ps -r, ps -i")
 
 

@@ -10,6 +10,23 @@ from fleetctl.cli.commands import commands
 from fleetctl.errors import FleetError, UsageError
 
 INTERRUPTED = 130
+ELSEWHERE = {
+    "apply": "up",
+    "check": "validate",
+    "cost": "plan",
+    "costs": "plan",
+    "create": "up",
+    "delete": "down",
+    "deploy": "up",
+    "destroy": "down",
+    "get": "ps",
+    "list": "ps",
+    "ls": "ps",
+    "rm": "down",
+    "status": "ps",
+    "top": "ps",
+}
+"""Commands that people bring from elsewhere, and what they are here."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -29,9 +46,10 @@ def _run(arguments: Sequence[str]) -> int:
     every = commands()
     command = next((command for command in every if command.name == name), None)
     if command is None:
-        near = difflib.get_close_matches(name, [command.name for command in every], n=1)
+        alike = difflib.get_close_matches(name, [command.name for command in every], n=1)
+        near = ELSEWHERE.get(name) or "".join(alike)
         what = "option" if name.startswith("-") else "command"
-        hint = f"did you mean: fleetctl {near[0]}" if near else "see them all: fleetctl --help"
+        hint = f"did you mean: fleetctl {near}" if near else "see them all: fleetctl --help"
         raise UsageError(f"there is no {what} {name!r}", hint=hint)
     # Rich help and tracebacks cost 70 ms and box characters in pipes; plain text is right here.
     os.environ.setdefault("TYPER_USE_RICH", "0")

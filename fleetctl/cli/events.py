@@ -2,20 +2,28 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from fleetctl.cli.output import Format, Output, document, line, say
-from fleetctl.cli.session import duration_s, event_line, session
+from fleetctl.cli.session import WATCH_S, Session, duration_s, event_line, session
+from fleetctl.cli.streams import pause
+from fleetctl.cli.subjects import subject_of
 from fleetctl.model.decisions import Event
 
 app = typer.Typer(add_completion=False)
 
+PAST_LIMIT = 10_000
+"""Events looked through for the name of something that is gone: a day of a busy fleet."""
+
 
 @app.command()
 def events(
-    subject: Annotated[str | None, typer.Argument(help="Only of this, e.g. service/chat")] = None,
+    subject: Annotated[
+        str | None, typer.Argument(help="Only of this: service/chat, replica/…, instance/…, pool/…, or its name alone")
+    ] = None,
     since: Annotated[str, typer.Option(help="How far back")] = "1h",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest")] = 200,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, as they happen")] = False,
@@ -24,16 +32,18 @@ def events(
     """List events, oldest first."""
     with session() as now:
         start = time.time() - duration_s(since)
+        if subject is not None:
+            subject = subject_of(subject, now.view(), past=lambda: _past(now))
         found = list(now.store.events(since=start, limit=limit, subject=subject))
         if output in (Format.JSON, Format.YAML) and not watch:
             document({"items": found}, output)
         else:
             _print(found, output)
         if not found and output is Format.TABLE:
-            say(f"nothing happened in the last {since}")
+            say(f"nothing happened{f' to {subject}' if subject else ''} in the last {since}")
         told = {(event.at, event.subject, event.message) for event in found}
         while watch:
-            time.sleep(0.5)
+            pause(WATCH_S)
             newer = [
                 event
                 for event in now.store.events(since=time.time() - 60, subject=subject)
@@ -42,6 +52,11 @@ def events(
             _print(newer, output)
             told = {item for item in told if item[0] > time.time() - 120}
             told.update((event.at, event.subject, event.message) for event in newer)
+
+
+def _past(now: Session) -> Iterator[str]:
+    """What there were events of, gone or not."""
+    return (event.subject for event in now.store.events(limit=PAST_LIMIT))
 
 
 def _print(found: list[Event], output: Format) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import Session, session
+from fleetctl.cli.streams import pause
 from fleetctl.errors import NotFound
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.replicas import Replica
@@ -44,6 +45,7 @@ async def _print(address: str, replica: ReplicaId, tail: int, *, follow: bool, o
         sys.stdout.flush()
         while follow:
             await asyncio.sleep(FOLLOW_S)
+            pause(0)
             newer = await link.logs(address, replica, 1_000_000)
             if newer.endswith(text):
                 continue

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,10 +13,11 @@ from fleetctl.cli.output import Format, Output, emit, say
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import PoolName, ProviderName
-from fleetctl.model.services import Gpu, Market, Placement, Pool
+from fleetctl.model.services import Gpu, Market, Placement, Pool, same_product
 from fleetctl.paths import Home, home
 from fleetctl.spec.fleet import FleetConfig
-from fleetctl.wiring import configured, load_config, providers
+from fleetctl.spec.suggestions import PROVIDER_LIKENESS, did_you_mean, nearest
+from fleetctl.wiring import configured, load_config, provider_names, providers
 
 app = typer.Typer(add_completion=False)
 
@@ -57,10 +59,18 @@ def offers(
         OFFERS,
         output,
         name=lambda row: f"offer/{row.provider}/{row.zone}/{row.type}",
-        empty=f"nothing with {' or '.join(map(str, wanted.gpu))}; see the machine types: fleetctl catalog ls",
+        empty="" if rows else _nothing(wanted.gpu),
     )
     if output is Format.TABLE:
         _remark(rows)
+
+
+def _nothing(wanted: Sequence[Gpu]) -> str:
+    """That nothing was found, and what a GPU that is in no table may be a slip of."""
+    products = sorted({machine.gpu.name for machine in load().types})
+    strange = [gpu.name for gpu in wanted if not any(same_product(gpu.name, product) for product in products)]
+    better = "".join(did_you_mean(name, products) for name in strange[:1])
+    return f"nothing with {' or '.join(map(str, wanted))}{better or ';'} see the machine types: fleetctl catalog ls"
 
 
 def _remark(rows: list[OfferRow]) -> None:
@@ -84,6 +94,9 @@ def _from_clouds(where: Home, wanted: Pool) -> list[Offer]:
     """What the providers that are set up offer. Raises the first error if none answers."""
     config = load_config(where)
     strange = set(wanted.placement.providers) - set(configured(config))
+    unknown = sorted(strange - set(provider_names()))
+    if unknown:
+        raise _no_provider(unknown[0], provider_names())
     if strange:
         raise UsageError(
             f"not set up: {', '.join(sorted(strange))}",
@@ -96,8 +109,15 @@ def _from_clouds(where: Home, wanted: Pool) -> list[Offer]:
     if failed and len(failed) == len(answers):
         raise failed[0]
     if set(configured(config)) == {"local"} and not wanted.placement.providers:
-        say("no cloud is set up, so only this machine is asked; fleetctl's own tables: fleetctl offers --catalog …")
+        say("no cloud is set up, so only this machine is asked; own tables: fleetctl offers --gpu … --catalog")
     return [offer for answer in answers if not isinstance(answer, FleetError) for offer in answer]
+
+
+def _no_provider(name: str, known: Sequence[str]) -> UsageError:
+    near = nearest(name, known, likeness=PROVIDER_LIKENESS)
+    return UsageError(
+        f"no provider is called {name!r}", hint=f"did you mean {near}?" if near else f"one of: {', '.join(known)}"
+    )
 
 
 async def _ask(where: Home, config: FleetConfig, wanted: Pool) -> list[tuple[Offer, ...] | FleetError]:
@@ -112,7 +132,13 @@ async def _ask(where: Home, config: FleetConfig, wanted: Pool) -> list[tuple[Off
 def _from_tables(catalog: Catalog, wanted: Pool) -> list[Offer]:
     """Every machine of the tables that fits, once for each region or zone with a price, or once without one."""
     where = wanted.placement
-    names = where.providers or tuple(dict.fromkeys(machine.provider for machine in catalog.types))
+    known = tuple(dict.fromkeys(machine.provider for machine in catalog.types))
+    names = where.providers or known
+    for name in names:
+        if name not in (*known, *provider_names()):
+            raise _no_provider(name, known)
+        if name not in known:
+            raise UsageError(f"the tables have no machines of {name}", hint=f"they have those of {', '.join(known)}")
     return [
         offer
         for name in names

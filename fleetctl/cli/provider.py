@@ -1,8 +1,9 @@
 """`fleetctl provider` (Control): Sources of machines: ls, setup, permissions."""
 
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -79,8 +80,22 @@ def permissions(
     if make is None:
         known = ", ".join(name for name in providers.names() if providers.permissions_of(name) is not None)
         raise UsageError(f"{provider} has no document of permissions", hint=f"one of: {known}")
-    body = make(load_config(home()).providers.get(provider, {}))
+    config = load_config(home())
+    body = make(config.providers.get(provider, {}))
     document(body, Format.YAML if output is Format.YAML else Format.JSON)
+    if places := sorted(set(_placeholders(body))):
+        say(f"put yours in place of {' and '.join(places)}: the fleet's settings of {provider} do not say it")
+
+
+def _placeholders(body: object) -> Iterator[str]:
+    """Words in capitals that stand for what is not configured."""
+    if isinstance(body, Mapping):
+        body = list(body.values())
+    if isinstance(body, Sequence) and not isinstance(body, str):
+        for value in body:
+            yield from _placeholders(value)
+    elif isinstance(body, str) and (found := re.fullmatch(r"(?:.*/)?([A-Z]{4,})", body)):
+        yield found[1]
 
 
 @app.command()

@@ -58,9 +58,14 @@ ROUTES = ("ec2:CreateRoute",)
 """In the main route table of our own VPC, which EC2 makes with the VPC and without its tags."""
 
 
+ANY_REGION = "REGION"
+"""To be replaced where no regions are configured yet; it is none, so a policy with it allows nothing to be changed."""
+
+
 def permissions(options: Mapping[str, object]) -> Mapping[str, object]:
     """The policy document for the configured regions, ready for `aws iam create-policy`."""
-    regions: dict[str, object] = {"StringEquals": {"aws:RequestedRegion": list(read_settings(options).regions)}}
+    settings = read_settings(options if "regions" in options else {**options, "regions": [ANY_REGION]})
+    regions: dict[str, object] = {"StringEquals": {"aws:RequestedRegion": list(settings.regions)}}
     ours: dict[str, object] = {"Null": {f"aws:ResourceTag/{FLEET}": "false"}}
     creating = [action.removeprefix("ec2:") for action in MAKES]
     return {

@@ -1,0 +1,224 @@
+"""What people type: `help`, names without their kind, slips, and lines that are pasted from the help."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fleetctl.cli.commands import commands
+from fleetctl.cli.dispatch import ELSEWHERE, run
+from fleetctl.decide.scaling import decide
+from fleetctl.model.decisions import Inputs, Memory
+from fleetctl.model.names import ServiceName
+from fleetctl.model.services import Gpu, Scaling, Service
+from fleetctl.model.signals import Load
+from fleetctl.model.snapshots import Intent, Override
+
+FLEET = """\
+kind: service
+name: chat
+engine: rehearsal
+model: m
+gpu: L40S:1
+scaling: {min: 1, max: 2}
+---
+kind: service
+name: mail
+engine: rehearsal
+model: m
+gpu: L40S:1
+pool: shared
+---
+kind: pool
+name: shared
+gpu: L40S:1
+"""
+ENDS_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a declared fleet; nothing runs."""
+    made = tmp_path_factory.mktemp("fleet")
+    (made / "fleet").mkdir()
+    (made / "fleet" / "all.yaml").write_text(FLEET)
+    assert fleetctl(made, "up", "--no-wait").code == 0
+    yield made
+
+
+Type = Callable[..., Ran]
+
+
+@pytest.fixture
+def typed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
+    """Runs a command line in this process: commands are many, and an interpreter of its own is most of each."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("FLEETCTL_HOME", str(folder / "home"))
+    monkeypatch.delenv("FLEETCTL_OUTPUT", raising=False)
+
+    def type_in(*words: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(words)
+        return Ran(code=code, out=out.getvalue(), err=err.getvalue())
+
+    return type_in
+
+
+def fleetctl(folder: Path, *words: str, given: str = "") -> Ran:
+    """Runs a command line as a shell does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLEETCTL_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "fleetctl", *words],
+        cwd=folder,
+        env={**kept, "FLEETCTL_HOME": str(folder / "home"), "COLUMNS": "100"},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=ENDS_S,
+        check=False,
+    )
+    return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+@pytest.mark.parametrize("words", [("up",), ("provider", "setup")])
+def test_help_of_a_command_is_its_own(folder: Path, words: tuple[str, ...]) -> None:
+    helped, asked = fleetctl(folder, "help", *words), fleetctl(folder, *words, "--help")
+
+    assert helped == asked
+    assert helped.out.startswith(f"Usage: fleetctl {' '.join(words)}")
+
+
+@pytest.mark.parametrize("words", [("help",), ("help", "help"), ("help", "--help")])
+def test_help_alone_is_the_help_of_all(folder: Path, words: tuple[str, ...]) -> None:
+    assert fleetctl(folder, *words) == fleetctl(folder, "--help")
+
+
+def test_what_commands_are_called_elsewhere_leads_to_those_that_there_are() -> None:
+    names = {command.name for command in commands()}
+
+    assert set(ELSEWHERE.values()) <= names
+    assert not set(ELSEWHERE) & names
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("upp",), "did you mean: fleetctl up"),
+        (("explan", "chat"), "did you mean: fleetctl explain"),
+        (("status",), "did you mean: fleetctl ps"),
+        (("xyzzy",), "see them all: fleetctl --help"),
+        (("provider", "stup"), "Did you mean 'setup'?"),
+        (("describe", "chta"), "did you mean service/chat?"),
+        (("describe", "service/chta"), "did you mean service/chat?"),
+        (("events", "chta"), "did you mean service/chat?"),
+        (("events", "pool/shard"), "did you mean pool/shared?"),
+        (("events", "svc/chat"), "one of service/…, pool/…, instance/…, replica/…"),
+        (("events", "xyzzy"), "see: fleetctl ps -a, ps -r, ps -i"),
+        (("offers", "-g", "L40S", "-p", "awss"), "did you mean aws?"),
+        (("offers", "-g", "L40S", "-p", "gpc", "--catalog"), "did you mean gcp?"),
+        (("offers", "-g", "L40S", "-p", "local", "--catalog"), "they have those of aws"),
+        (("provider", "permissions", "asw"), "did you mean aws?"),
+        (("simulate", "-s", "fleet", "--against", "", "chat=chat.csv"), "no peer is called ''"),
+        (("simulate", "-s", "fleet", "--against", "knative,", "chat=chat.csv"), "no peer is called ''"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_slip_is_told_with_what_may_have_been_meant(typed: Type, words: tuple[str, ...], said: str) -> None:
+    Path("chat.csv").write_text("arrival_s,input_tokens,output_tokens\n0,10,10\n5,10,10\n")
+
+    ran = typed(*words)
+
+    assert ran.code in (2, 4)
+    assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    ("word", "subject"),
+    [("chat", "service/chat"), ("service/chat", "service/chat"), ("shared", "pool/shared"), ("pool/chat", "pool/chat")],
+)
+def test_a_name_without_its_kind_is_understood(typed: Type, word: str, subject: str) -> None:
+    described, events = typed("describe", word, "-o", "name"), typed("events", word)
+
+    assert (described.code, described.out) == (0, f"{subject}\n")
+    assert (events.code, events.err) == (0, f"nothing happened to {subject} in the last 1h\n")
+
+
+def test_a_gpu_that_no_table_has_is_told_with_the_nearest(typed: Type) -> None:
+    ran = typed("offers", "-g", "L40SS", "--catalog")
+
+    assert (ran.code, ran.err) == (
+        0,
+        "nothing with L40SS:1; did you mean 'L40S'? see the machine types: fleetctl catalog ls\n",
+    )
+
+
+@pytest.mark.parametrize(("provider", "word"), [("aws", "REGION"), ("azure", "SUBSCRIPTION"), ("gcp", "")])
+def test_permissions_are_printed_before_anything_is_configured(typed: Type, provider: str, word: str) -> None:
+    ran = typed("provider", "permissions", provider)
+
+    assert ran.code == 0
+    assert msgspec.json.decode(ran.out, type=dict[str, object])
+    assert ran.err == (f"put yours in place of {word}: the fleet's settings of {provider} do not say it\n" * bool(word))
+    assert word in ran.out
+
+
+def test_the_line_in_the_help_of_decide_can_be_pasted(tmp_path: Path) -> None:
+    lines = [line.strip() for line in fleetctl(tmp_path, "decide", "--help").out.splitlines()]
+    (asked,) = [line for line in lines if line.startswith("{") and line.endswith("}") and '"services"' in line]
+    (shown,) = [line for line in lines if line.startswith("{") and line.endswith("}") and '"decisions"' in line]
+    assert fleetctl(tmp_path, "init").code == 0
+
+    ran = fleetctl(tmp_path, "decide", "-s", "fleet/chat.yaml", given=f"{asked}\n")
+
+    assert (ran.code, ran.err) == (0, "")
+    made, told = (msgspec.json.decode(text, type=dict[str, object]) for text in (ran.out, shown))
+    for decisions in (made["decisions"], told["decisions"]):
+        assert isinstance(decisions, list)
+        for one in decisions:
+            one |= {"reason": "…", "binding": "…"}
+    assert made == told, "the answer in the help is the one that comes, but for its words"
+
+
+def test_a_count_below_min_is_remarked_upon_and_is_what_holds(typed: Type) -> None:
+    below, within = typed("scale", "chat=0", "--for", "2h"), typed("scale", "chat=1")
+
+    assert below.code == 0
+    assert (
+        "warning: chat: 0 is less than its min of 1; a count set by hand wins over min and schedules, so it holds for"
+        " 2h, and requests wait. To hand it back: fleetctl scale chat=auto\n"
+    ) in below.err
+    assert "warning" not in within.err
+    assert decided(Override(replicas=0, until=None)) == 0
+    assert decided(None) == 1
+
+
+def decided(override: Override | None) -> int:
+    """The count of a Service with `min: 1` that three requests wait for."""
+    service = Service(
+        name=ServiceName("chat"),
+        engine="rehearsal",
+        model="m",
+        gpu=(Gpu(name="L40S"),),
+        concurrency=8,
+        scaling=Scaling(min=1, max=2),
+    )
+    intent = Intent(service=service, revision="r", override=override)
+    inputs = Inputs(
+        at=100.0, load=Load(low=3.0, high=3.0, queued=3.0, oldest_wait_s=1.0, unknown=0), current=1, ready=1
+    )
+    return decide(intent, inputs, Memory())[0].desired

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
 from fleetctl.cli.output import Format, Output, ago, document
 from fleetctl.cli.session import session
 from fleetctl.errors import Conflict, FleetError, NotFound, TimedOut, UsageError
@@ -22,6 +23,14 @@ _LAST_LINES = 5
 """Of the log of a daemon that ended at once: its error, its hint, and what came before."""
 STOP_LIMIT_S = 30.0
 """Ending a tick, abandoning what is in flight and letting the Lease go takes far less."""
+
+LEFT = {
+    Needed.SERVICES: "replicas and gateway go on as they are; what is up is taken down with: fleetctl down --all",
+    Needed.REPLICAS: "replicas that drain, and the gateway, go on as they are; end them with: fleetctl down --all",
+    Needed.CONTROLLER: "another controller has taken over, and keeps the gateway",
+    Needed.NOTHING: "nothing is up, so the gateway has ended too",
+}
+"""What is there after the loop, by what the gateway is needed for."""
 
 
 @app.command()
@@ -73,7 +82,7 @@ def _ended(code: int, log: Path) -> FleetError:
 
 @app.command()
 def stop(output: Output = Format.TABLE) -> None:
-    """Stop the loop; replicas and gateway go on as they are."""
+    """Stop the loop; replicas and gateway go on as they are. When nothing is up, the gateway ends too."""
     with session() as now:
         lease = now.store.lease()
         process = holder_process(lease.holder) if lease is not None else None
@@ -85,8 +94,9 @@ def stop(output: Output = Format.TABLE) -> None:
             if time.monotonic() > deadline:
                 raise TimedOut(f"the controller, pid {process.pid}, has not ended yet", hint="fleetctl daemon status")
             time.sleep(0.1)
-        body = {"state": "stopped", "pid": process.pid}
-        _report(output, body, process.pid, f"stopped, pid {process.pid}; replicas and gateway go on as they are")
+        needed = end_idle_gateway(now)
+        body = {"state": "stopped", "pid": process.pid, "gateway_needed_by": needed}
+        _report(output, body, process.pid, f"stopped, pid {process.pid}; {LEFT[needed]}")
 
 
 @app.command()

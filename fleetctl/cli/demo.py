@@ -20,7 +20,7 @@ from fleetctl.cli.session import on_signals
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Controller, Ticked
 from fleetctl.controller.loop import run
-from fleetctl.errors import NotFound, TimedOut
+from fleetctl.errors import NotFound, SpecError, TimedOut
 from fleetctl.model.names import ServiceName
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import FleetConfig
@@ -55,12 +55,27 @@ def demo(
     """
     if trace is not None and not trace.is_file():
         raise NotFound(f"there is no file {trace}", hint="leave out --trace to use generated traffic")
+    if trace is not None:
+        _check(trace, seconds)
     # Short: Unix sockets live below it.
     folder = Path(tempfile.mkdtemp(prefix="fleetctl-demo-"))
     try:
         return asyncio.run(_demo(folder, trace, seed, seconds, output))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check(trace: Path, seconds: float) -> None:
+    """Whether the trace can be replayed. The process that sends it reads it again; here nothing is started yet."""
+    from fleetctl.sim.traces import read_trace
+    from fleetctl.sim.traffic import for_demo
+
+    whole = read_trace(trace)
+    if not for_demo(whole, seconds):
+        raise SpecError(
+            f"{trace}: no request arrives in the {seconds:g} s of it that would be replayed",
+            hint=f"its first arrives at {whole.arrivals_s[0]:g} s: take that from every arrival_s",
+        )
 
 
 async def _demo(folder: Path, trace: Path | None, seed: int, seconds: float, output: Format) -> int:

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
 from fleetctl.cli.output import Format, Output, document, dollars, say
 from fleetctl.cli.session import Session, drive, duration_s, known_service, session
 from fleetctl.cli.views import FleetView
 from fleetctl.errors import UsageError
-from fleetctl.wiring import lease_is_live
+from fleetctl.wiring import holder_process, lease_is_live
 
 app = typer.Typer(add_completion=False)
 
@@ -29,7 +30,8 @@ def down(
     """Drain services, stop their replicas and give their instances back. Running requests end first."""
     timeout_s = duration_s(timeout)
     if bool(services) == every:
-        raise UsageError("name the services to take down, or give --all", hint="fleetctl down NAME…, or --all")
+        hint = "fleetctl down NAME…, or: fleetctl down --all"
+        raise UsageError("name the services to take down, or give --all", hint=hint)
     with session(create=True) as now:
         intents, _ = now.store.intents()
         before_view = now.view()
@@ -42,9 +44,7 @@ def down(
             _wait(now, names, timeout_s)
         view = now.view()
         after, _ = view.price_per_hour
-        # A running controller would start it again: the gateway is part of what it keeps up.
-        if wait and not any(intent.up for intent in view.intents) and not lease_is_live(now.store, time.time()):
-            _stop_gateway(now)
+        needed = end_idle_gateway(now) if wait else None
         saved = before - after
         if output in (Format.JSON, Format.YAML):
             document({"items": [{"name": name, "state": "down"} for name in sorted(names)]}, output)
@@ -56,6 +56,17 @@ def down(
             say(f"down; {dollars(saved)}/h less, {dollars(after)}/h remain. Bring them back with: fleetctl up")
         elif not lease_is_live(now.store, time.time()):
             say("stored, but no controller is running to act on it: fleetctl daemon start")
+        if needed is Needed.CONTROLLER and not any(intent.up for intent in view.intents):
+            say(_running_on(now))
+
+
+def _running_on(now: Session) -> str:
+    """What is left of a fleet that is down, and what ends it."""
+    lease = now.store.lease()
+    holder = lease.holder if lease is not None else ""
+    if holder_process(holder) is not None:
+        return "the controller and the gateway run on; stop both with: fleetctl daemon stop"
+    return f"the controller {holder} and its gateway run on; on that machine, stop both with: fleetctl daemon stop"
 
 
 def _there(view: FleetView) -> set[str]:
@@ -99,14 +110,3 @@ def _wait(now: Session, names: set[str], timeout_s: float) -> None:
         check=waiting,
         resume=f"fleetctl down {' '.join(sorted(names))}",
     )
-
-
-def _stop_gateway(now: Session) -> None:
-    import asyncio
-
-    from fleetctl.gateway.supervise import stop_gateway
-    from fleetctl.node.tunnels.client import stop_tunnels
-
-    asyncio.run(stop_gateway(now.home.gateway_socket))
-    # After the gateway: its last requests may still be on their way to machines.
-    asyncio.run(stop_tunnels(now.home))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import Annotated
 
 import msgspec
@@ -36,7 +37,7 @@ def explain(
         name = known_service(now, service)
         found = explanation(now.store, name, None if at is None else _moment(at))
         if found is None:
-            raise NotFound(f"no decision about {name} is recorded{f' at {at}' if at else ' yet'}", hint="fleetctl run")
+            raise unrecorded(now.store, name, at)
         if output is Format.NAME:
             sys.stdout.write(f"service/{name}\n")
         elif output is not Format.TABLE:
@@ -97,6 +98,25 @@ def explanation(store: SqlStore, service: ServiceName, at: float | None) -> Expl
     if not last or last[0].recorded != decision or decision.inputs is None:
         return Explanation(decision=decision, without=())
     return Explanation(decision=decision, without=counterfactuals(last[0].intent, decision.inputs, last[0].memory))
+
+
+def unrecorded(store: SqlStore, service: ServiceName, at: str | None) -> NotFound:
+    """The error for a time of which nothing is kept: since when something is, and what to type for that."""
+    begins = store.journal_begins()
+    if at is None or begins is None:
+        return NotFound(f"no decision about {service} is recorded{f' at {at}' if at else ' yet'}", hint="fleetctl run")
+    # The next whole second: what is typed must not lie before the entry.
+    since = datetime.fromtimestamp(ceil(begins), UTC).isoformat().replace("+00:00", "Z")
+    if _moment(at) >= begins:
+        return NotFound(
+            f"no decision about {service} is recorded at {at}: the fleet did not have it then",
+            hint=f"fleetctl explain {service}",
+        )
+    first = explanation(store, service, ceil(begins))
+    return NotFound(
+        f"no decision about {service} is recorded at {at}: the oldest time that is kept is {since}",
+        hint=f"fleetctl explain {service}{f' --at {since}' if first else ''}",
+    )
 
 
 def explained(decision: Decision, now: float, *, without: Sequence[Counterfactual] = ()) -> str:

@@ -138,4 +138,4 @@ def _tell(rows: list[OrphanRow], *, due: int, deleting: bool) -> None:
     if due and not deleting:
         say(f"{due} may be deleted: fleetctl gc --delete")
     elif not deleting:
-        say("in quarantine for an hour: fleetctl gc --delete then, or --delete --now")
+        say("in quarantine for an hour, then: fleetctl gc --delete; or at once: fleetctl gc --delete --now")

@@ -1,13 +1,14 @@
 """`fleetctl ps` (Look): Services, replicas, standby and price."""
 
-import time
 from typing import Annotated
 
 import typer
 
 from fleetctl.cli.output import Column, Format, Output, ago, dollars, emit, figure, say, several
 from fleetctl.cli.session import data_age, session
+from fleetctl.cli.streams import pause
 from fleetctl.cli.views import (
+    FleetView,
     InstanceRow,
     ReplicaRow,
     ServiceRow,
@@ -17,6 +18,9 @@ from fleetctl.cli.views import (
 )
 
 app = typer.Typer(add_completion=False)
+
+CENT = 0.01
+"""Prices are shown to the cent, so less than half of one is no difference."""
 
 
 def _load(row: ServiceRow) -> str:
@@ -63,6 +67,16 @@ INSTANCES: tuple[Column[InstanceRow], ...] = (
 )
 
 
+def beside_services(view: FleetView) -> str:
+    """Why the total is more than the services' prices: one line, empty where it is not, or where a price is unknown."""
+    total, unpriced = view.price_per_hour
+    prices = [row.price_per_hour for row in service_rows(view)]
+    serving = sum(price for price in prices if price is not None)
+    if unpriced or None in prices or total - serving < CENT / 2:
+        return ""
+    return f"services take {dollars(serving)}/h of it; the rest is their pools' standby and free GPUs: fleetctl ps -i"
+
+
 @app.command()
 def ps(
     replicas: Annotated[bool, typer.Option("--replicas", "-r", help="List replicas")] = False,
@@ -107,6 +121,8 @@ def ps(
                 total, unpriced = view.price_per_hour
                 more = f" + {unpriced} of unknown price" if unpriced else ""
                 say(f"{several(len(view.live_instances), 'instance')}, {dollars(total)}/h{more}; {data_age(view)}")
+                if not replicas and not instances and (legend := beside_services(view)):
+                    say(legend)
             if not watch:
                 return
-            time.sleep(2.0)
+            pause(2.0)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
 from fleetctl.cli.output import Format, Output, line, say
 from fleetctl.cli.session import Session, controlling, event_line, on_signals, session
 from fleetctl.cli.up import Yes, up
@@ -19,6 +20,7 @@ from fleetctl.decide.scaling import notes_of
 app = typer.Typer(add_completion=False)
 
 ENDED = "the loop has ended; replicas and gateway go on as they are. Go on with: fleetctl run"
+ENDED_IDLE = "the loop has ended; nothing is up, so the gateway has ended too. Begin again with: fleetctl up"
 QUIET_S = 30.0
 """A fleet that only holds says so this often."""
 
@@ -37,10 +39,11 @@ def run(
         up(services=None, file=file, wait=False, timeout="15m", yes=yes, output=Format.NAME)
     with session(create=True) as now:
         came = asyncio.run(_run(now, once=once, output=output))
+        ended = ENDED_IDLE if end_idle_gateway(now) is Needed.NOTHING else ENDED
     if signal.SIGINT in came:
-        raise KeyboardInterrupt(ENDED)
+        raise KeyboardInterrupt(ended)
     if not once:
-        say(ENDED)
+        say(ended)
 
 
 async def _run(now: Session, *, once: bool, output: Format) -> list[signal.Signals]:

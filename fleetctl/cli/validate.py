@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Column, Format, Output, emit
+from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.session import spec_paths
 from fleetctl.model.services import Service
-from fleetctl.wiring import provider_names
+from fleetctl.wiring import abilities_of, provider_names
 
 app = typer.Typer(add_completion=False)
 
@@ -29,10 +29,15 @@ def validate(
     file: Annotated[list[Path] | None, typer.Option("--file", "-f", help="The same")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Check fleet files: every problem at once, each with its file, line and mend. Exit code 2 if there is any."""
-    from fleetctl.spec.load import load
+    """Check fleet files: every problem at once, each with its file, line and mend. Exit code 2 if there is any.
 
-    fleet = load(spec_paths([*(files or ()), *(file or ())]), providers=provider_names())
+    What is allowed and hardly meant is warned of, on stderr and with exit code 0.
+    """
+    from fleetctl.spec.load import load
+    from fleetctl.spec.problems import PROBLEMS_SHOWN_MAX
+
+    paths = spec_paths([*(files or ()), *(file or ())])
+    fleet = load(paths, providers=provider_names(), abilities=abilities_of, warnings=True)
     emit(
         fleet.services,
         SERVICES,
@@ -40,3 +45,7 @@ def validate(
         name=lambda row: f"service/{row.name}",
         empty="valid, and no service is declared",
     )
+    for warning in fleet.warnings[:PROBLEMS_SHOWN_MAX]:
+        say(f"warning: {warning} - {warning.fix}")
+    if len(fleet.warnings) > PROBLEMS_SHOWN_MAX:
+        say(f"… and {len(fleet.warnings) - PROBLEMS_SHOWN_MAX} more warnings")

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from math import ceil
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -26,7 +27,9 @@ AHEAD_MOST_S = 1800.0
 """Capacity is brought at most this long before its hour: no cold start that goes well takes longer, and one that was
 measured longer must not keep half a night's capacity."""
 TOGETHER_STEPS = 20_000
-"""Beginnings looked at in one Service's Schedules for two that come together: a second of work at the very most."""
+"""Beginnings looked at in one Service's Schedules for two that contradict each other: some seconds of work at the very
+most, and a few milliseconds for Schedules as people write them."""
+_DAY_MINUTES = 24 * 60
 _TOGETHER_SINCE = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _TOGETHER_UNTIL = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 _HOUR_S = 3600
@@ -132,7 +135,7 @@ def _began(schedule: Schedule, now: float) -> float | None:
 
 
 class Together:
-    """Looks for a moment at which two Schedules begin together, in a bounded number of steps for all its questions.
+    """Looks for a moment at which two Schedules contradict each other, in a bounded number of steps for all questions.
 
     What it does not find, because it is more than four years off or too costly to find, `bounds` decides nevertheless.
     """
@@ -141,7 +144,7 @@ class Together:
         self._steps_left = TOGETHER_STEPS
 
     def first(self, one: Schedule, other: Schedule) -> float | None:
-        """Unix seconds of the first such moment since 2026; None: none was found."""
+        """When both begin together for the first time since 2026, in Unix seconds; None: no such moment was found."""
         if one.tz == other.tz and _never_alike(one.cron, other.cron):
             return None
         behind, ahead = one, other
@@ -153,6 +156,53 @@ class Together:
                 return at
             behind, ahead, at = ahead, behind, caught_up
         return None
+
+    def floor_above_ceiling(self, one: Schedule, other: Schedule, every: tuple[Schedule, ...]) -> float | None:
+        """When one begins while the other holds and a floor is above a ceiling, in Unix seconds; None: none was found.
+
+        `every` are all Schedules of the Service, these two among them: an exact count may stand in place of both.
+        """
+        if one.tz == other.tz and not _some_minute_of_both(one, other):
+            return None
+        beginning, holding = one, other
+        at = _next(beginning, _TOGETHER_SINCE - 1.0)
+        # Of those beginnings of one between two of the other, the first is the soonest after what the other began:
+        # if that one comes too late, so do the rest. So each is asked in turn for its first after the other's.
+        while self._steps_left > 0 and at is not None and at < _TOGETHER_UNTIL:
+            self._steps_left -= 1
+            if _holds(holding, at):
+                found = bounds(every, at)
+                if found.floor is not None and found.ceiling is not None and found.floor > found.ceiling:
+                    return at
+            beginning, holding = holding, beginning
+            at = _next(beginning, at)
+        return None
+
+
+def _holds(schedule: Schedule, at: float) -> bool:
+    """Whether the Schedule holds then, by its last beginning until then."""
+    zone = ZoneInfo(schedule.tz)
+    for began in CronSim(schedule.cron, datetime.fromtimestamp(at + 1.0, UTC).astimezone(zone), reverse=True):
+        if began.timestamp() <= at:
+            return at < _end(began.timestamp(), schedule.tz, schedule.duration_s)
+    return False
+
+
+def _some_minute_of_both(one: Schedule, other: Schedule) -> bool:
+    """Whether both may hold at one minute of the day, on whatever days: the usual case, told without a calendar."""
+    return bool(_minutes_held(one) & _minutes_held(other))
+
+
+def _minutes_held(schedule: Schedule) -> int:
+    """A bit for each minute of the day at which the Schedule may hold."""
+    lasts = ceil(schedule.duration_s / 60.0)
+    if lasts >= _DAY_MINUTES:
+        return (1 << _DAY_MINUTES) - 1
+    cron = CronSim(schedule.cron, datetime(2026, 1, 1, tzinfo=UTC))
+    held = 0
+    for begin in (60 * hour + minute for hour in cron.hours for minute in cron.minutes):
+        held |= ((1 << lasts) - 1) << begin
+    return (held | held >> _DAY_MINUTES) & ((1 << _DAY_MINUTES) - 1)
 
 
 def _never_alike(cron: str, other: str) -> bool:

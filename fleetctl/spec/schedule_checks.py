@@ -1,8 +1,11 @@
-"""Schedules that cannot hold: beyond the Service's limits, kept from it by its behavior, or against each other."""
+"""Schedules that cannot hold: beyond the Service's limits, kept from it by its behavior, or against each other.
+
+The last of these is refused where two exact counts begin together, and warned of where a floor is above a ceiling.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import combinations
+from itertools import combinations, permutations
 from zoneinfo import ZoneInfo
 
 from fleetctl.decide.schedules import Together
@@ -22,14 +25,34 @@ def schedule_problems(service: Service, source: Source) -> Iterator[Problem]:
     for (first, one), (second, other) in combinations(exact, 2):
         at = together.first(one, other) if one.replicas != other.replicas else None
         if at is not None:
-            when = datetime.fromtimestamp(at, ZoneInfo(other.tz)).strftime("%Y-%m-%d %H:%M")
             line = line_at(source.node, ("schedule", first, "replicas"))
             yield source.problem(
                 ("schedule", second, "replicas"),
                 f"exactly {other.replicas} begins together with exactly {one.replicas} of line {line}, "
-                f"such as on {when}",
+                f"such as on {_clock(at, other)}",
                 "let the one that is to hold begin a minute later, or write min or max instead",
             )
+
+
+def schedule_warnings(service: Service, source: Source) -> Iterator[Problem]:
+    """Ceilings that do not hold while a floor does: allowed, as the floor wins, and hardly ever what was meant."""
+    together = Together()
+    for (first, floor), (second, ceiling) in permutations(enumerate(service.schedule), 2):
+        if floor.min is None or ceiling.max is None or floor.min <= ceiling.max:
+            continue
+        at = together.floor_above_ceiling(floor, ceiling, service.schedule)
+        if at is not None:
+            line = line_at(source.node, ("schedule", first, "min"))
+            yield source.problem(
+                ("schedule", second, "max"),
+                f"the ceiling of {ceiling.max} does not hold beside the floor of {floor.min} of line {line}, "
+                f"which wins, such as on {_clock(at, ceiling)}",
+                "let them hold at different times, or write counts that agree",
+            )
+
+
+def _clock(at: float, schedule: Schedule) -> str:
+    return datetime.fromtimestamp(at, ZoneInfo(schedule.tz)).strftime("%Y-%m-%d %H:%M")
 
 
 def _beyond_limits(scaling: Scaling, schedule: Schedule, index: int, source: Source) -> Iterator[Problem]:

@@ -336,3 +336,57 @@ def test_zones_are_told_apart() -> None:
     assert Together().first(berlin_nine, Schedule(cron="0 8 * * *")) == at("2026-01-01T08:00:00+00:00")
     assert Together().first(berlin_nine, Schedule(cron="0 7 * * *")) == at("2026-03-29T07:00:00+00:00"), "in summer"
     assert Together().first(berlin_nine, Schedule(cron="0 9 * * *")) is None
+
+
+@pytest.mark.parametrize(
+    ("floor", "ceiling", "when", "why"),
+    [
+        (daily(8, 10, min=4), daily(17, 4, max=2), "2026-01-01T17:00:00+00:00", "the last hour of the floor"),
+        (daily(17, 4, min=4), daily(8, 10, max=2), "2026-01-01T17:00:00+00:00", "the last hour of the ceiling"),
+        (daily(8, 10, min=4), daily(8, 10, max=2), "2026-01-01T08:00:00+00:00", "together"),
+        (daily(8, 10, min=4), daily(18, 14, max=2), None, "one ends as the other begins"),
+        (daily(8, 10, min=4), daily(18, 15, max=2), "2026-01-01T08:00:00+00:00", "past midnight"),
+        (daily(8, 10, min=4), daily(8, 10, max=4), None, "they agree"),
+        (
+            Schedule(cron="0 8 * * mon-fri", duration_s=36000.0, min=4),
+            Schedule(cron="0 8 * * sat,sun", duration_s=36000.0, max=2),
+            None,
+            "on other days",
+        ),
+        (
+            Schedule(cron="0 8 * * mon-fri", duration_s=36000.0, min=4),
+            Schedule(cron="0 22 * * *", tz="Asia/Tokyo", duration_s=7200.0, max=2),
+            "2026-01-01T13:00:00+00:00",
+            "a night elsewhere",
+        ),
+        (
+            Schedule(cron="*/15 * * * *", duration_s=300.0, min=4),
+            Schedule(cron="0 0 29 2 *", duration_s=86400.0, max=2),
+            "2028-02-29T00:00:00+00:00",
+            "once in four years",
+        ),
+    ],
+)
+def test_a_floor_above_a_ceiling_is_found(floor: Schedule, ceiling: Schedule, when: str | None, why: str) -> None:
+    found = Together().floor_above_ceiling(floor, ceiling, (floor, ceiling))
+
+    assert found == (None if when is None else at(when)), why
+
+
+def test_an_exact_count_stands_in_place_of_both() -> None:
+    pair = (daily(8, 10, min=4), daily(8, 10, max=2))
+
+    assert Together().floor_above_ceiling(*pair, (*pair, daily(8, 10, replicas=3))) is None
+    assert Together().floor_above_ceiling(*pair, (*pair, daily(7, 10, replicas=3))) is not None, "it began before them"
+
+
+@given(st.integers(0, 23), st.integers(1, 30), st.integers(0, 23), st.integers(1, 30))
+def test_a_contradiction_is_found_just_when_some_hour_has_it(hour: int, hours: int, other: int, others: int) -> None:
+    pair = (daily(hour, hours, min=2), daily(other, others, max=1))
+    begin = at("2026-03-10T00:00:00+00:00")
+    some = any(
+        (held := bounds(pair, begin + 3600.0 * passed)).floor is not None and held.ceiling is not None
+        for passed in range(24)
+    )
+
+    assert (Together().floor_above_ceiling(*pair, pair) is not None) == some

@@ -43,7 +43,7 @@ async def _told(name: str, part: Awaitable[Sequence[Check]]) -> Sequence[Check]:
     try:
         return await part
     except FleetError as error:
-        fix = error.hint or "see https://status.azure.com, then fleetctl doctor again"
+        fix = error.hint or "see https://status.azure.com, then again: fleetctl doctor"
         return [Check(check=name, status="fail", detail=error.message, fix=fix)]
 
 
@@ -134,7 +134,7 @@ async def _quotas(connection: Connection, offers: Offers, region: str, pools: Se
             check=f"azure quota {region}",
             status="warn",
             detail="no machine type of the pools is sold there to this subscription",
-            fix="fleetctl offers",
+            fix="see where it is sold: fleetctl offers --gpu GPU",
         )
     ]
 

@@ -60,14 +60,14 @@ _CLASSES: Mapping[type[ProviderError], tuple[str, ...]] = {
 
 _CLASS_OF: Mapping[str, type[ProviderError]] = {code: kind for kind, codes in _CLASSES.items() for code in codes}
 
-UNKNOWN_HINT = "the next listing settles it: fleetctl status"
+UNKNOWN_HINT = "the next listing settles it: fleetctl ps -i"
 
 _HINTS: Mapping[type[ProviderError], str] = {
-    NoCapacity: "fleetctl offers shows where else it can be had",
-    QuotaExceeded: "ask Azure for more: portal, Quotas, Compute; fleetctl doctor shows each quota",
-    AuthFailure: "az login, then fleetctl doctor; fleetctl provider permissions azure prints the role that is needed",
+    NoCapacity: "see where else it can be had: fleetctl offers --gpu GPU",
+    QuotaExceeded: "ask Azure for more: portal, Quotas, Compute; see each quota: fleetctl doctor",
+    AuthFailure: "az login, then fleetctl doctor; the role that is needed: fleetctl provider permissions azure",
     Throttled: "it is tried again later by itself",
-    Gone: "fleetctl status",
+    Gone: "fleetctl ps -i",
     OutcomeUnknown: UNKNOWN_HINT,
 }
 

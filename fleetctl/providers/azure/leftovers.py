@@ -168,7 +168,7 @@ async def _remove_one(connection: Connection, fleet: str, leftover: Leftover) ->
     if container is None or not owned(container.tags, fleet) or not _is_ours(kind, found, fleet):
         raise InvalidRequest(f"{kind.name} {name} in {group} is not of fleet {fleet}: it has not its tags")
     if kind.holder(found):
-        raise InvalidRequest(f"{kind.name} {name} in {group} is in use", hint="fleetctl down, or fleetctl gc")
+        raise InvalidRequest(f"{kind.name} {name} in {group} is in use", hint="fleetctl down --all, or fleetctl gc")
     await connection.change(
         f"remove {kind.name} {name}",
         lambda clients: kind.delete(clients, group, name, connection.polling()),

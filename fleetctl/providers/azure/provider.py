@@ -82,7 +82,7 @@ class AzureProvider:
         async with self._alone(spec.id):
             for found in await self._find(spec.id, region):
                 if found.ending:
-                    raise Gone(f"{spec.id} is being deleted", hint="fleetctl status")
+                    raise Gone(f"{spec.id} is being deleted", hint="fleetctl ps -i")
                 settled = await self._settled(found, "Creating")
                 if settled is None or not never_ran(settled.provisioning, settled.machine.instance_view):
                     return
@@ -199,7 +199,7 @@ class AzureProvider:
         for found in await self._find(instance):
             if not found.ending:
                 return found
-        raise Gone(f"{instance} is gone from Azure", hint="fleetctl status")
+        raise Gone(f"{instance} is gone from Azure", hint="fleetctl ps -i")
 
     async def _find(self, instance: InstanceId, *regions: str) -> Sequence[_Found]:
         """The Instance in every resource group of the fleet; one at most, unless somebody else made the second.

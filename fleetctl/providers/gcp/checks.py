@@ -117,7 +117,7 @@ class Look:
                 check=name,
                 status="fail",
                 detail=f"no zone of {regions} offers {wanted} on the {pool.placement.market} market",
-                fix="add regions under providers.gcp.regions, or see: fleetctl offers",
+                fix="add regions under providers.gcp.regions, or see: fleetctl offers --gpu GPU",
             )
         best: dict[str, int | None] = {}
         for offer in found:

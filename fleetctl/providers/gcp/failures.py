@@ -75,7 +75,7 @@ _REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
 """What the SDK puts before Google's own words."""
 
 _HINTS: dict[type[ProviderError], str] = {
-    NoCapacity: "another zone, type or market is tried: fleetctl explain",
+    NoCapacity: "another zone, type or market is tried: fleetctl explain SERVICE",
     QuotaExceeded: "ask for more at https://console.cloud.google.com/iam-admin/quotas",
     AuthFailure: _LOGIN,
     Throttled: "it is tried again later",

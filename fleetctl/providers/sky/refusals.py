@@ -101,7 +101,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[ProviderError]], ...] = (
 
 _HINTS: dict[type[ProviderError], str] = {
     AuthFailure: "fleetctl doctor; SkyPilot says more: sky check -v",
-    QuotaExceeded: "ask the cloud for more, or let the pool rent elsewhere: fleetctl offers",
+    QuotaExceeded: "ask the cloud for more, or let the pool rent elsewhere: fleetctl offers --gpu GPU",
     OutcomeUnknown: "the next listing settles it: fleetctl ps",
 }
 

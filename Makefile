@@ -11,9 +11,9 @@ NO_ROUTE := $(shell unshare -n true 2>/dev/null && command -v ip >/dev/null && \
 BIN := .venv/bin
 BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
 
-.PHONY: demo test check bench lock completions clean help
+.PHONY: demo test check bench test-bed test-bed-down lock completions clean help
 help:
-	@echo "make demo | test | check | bench | bench-loop | lock | clean"
+	@echo "make demo | test | check | bench | bench-loop | test-bed | test-bed-down | lock | clean"
 
 demo: .venv/.base
 	$(BIN)/fleetctl demo
@@ -29,6 +29,14 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Three machines with links, sshd and dockerd of their own, a registry and a real vLLM, for hands: root on Debian.
+# BED_ARGS="--rate 200mbit --no-vllm"
+test-bed: .venv/.dev
+	@PYTHONPATH=tests $(BIN)/python -m bed up $(BED_ARGS)
+
+test-bed-down: .venv/.dev
+	@PYTHONPATH=tests $(BIN)/python -m bed down
 
 # bench/SUBJECT_*.py; JSON lines on stdout, tables on stderr
 bench: .venv/.dev

@@ -14,6 +14,7 @@ from fleetctl.model.routes import Routes
 from fleetctl.model.services import Pool, Service
 from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Target, Unknown
 from fleetctl.model.snapshots import Intent, Lease, Override, State
+from fleetctl.model.starts import Start
 
 
 class Clock(Protocol):
@@ -126,7 +127,7 @@ class Store(Protocol):
     """Random, made with the store."""
 
     # the user's side
-    def put_service(self, service: Service, *, revision: str, at: float) -> None:
+    def put_service(self, service: Service, *, revision: str, at: float, paused: bool | None = None) -> None:
         """Declare (or change) a Service and want it up. Clears nothing but an earlier `down`."""
 
     def put_pool(self, pool: Pool, *, at: float) -> None: ...
@@ -135,6 +136,9 @@ class Store(Protocol):
 
     def set_override(self, service: ServiceName, override: Override | None, *, at: float) -> None:
         """Raises `NotFound`."""
+
+    def set_paused(self, service: ServiceName, paused: bool) -> None:
+        """Hold up a Rollout, or let it go on. Raises `NotFound`."""
 
     def intents(self) -> tuple[tuple[Intent, ...], tuple[Pool, ...]]: ...
     def intents_version(self) -> int:
@@ -172,6 +176,11 @@ class Store(Protocol):
 
     def journal(self, *, at: float) -> bytes | None:
         """The journal entry of the last tick at or before `at`."""
+
+    def starts(
+        self, service: ServiceName | None = None, *, replica: ReplicaId | None = None, limit: int = 1000
+    ) -> Sequence[Start]:
+        """Starts that are over, of one Service or of one Replica, oldest first; the newest `limit` of them."""
 
     def history(self, service: ServiceName, *, since: float, until: float) -> Sequence[Interval]:
         """What came in for one Service, oldest first; where nothing came, nothing is said."""

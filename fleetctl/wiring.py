@@ -12,7 +12,8 @@ import psutil
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Controller, no_boundary
 from fleetctl.controller.observe import Ports
-from fleetctl.errors import MissingDependency, NotFound, StoreFailure
+from fleetctl.errors import MissingDependency, NotFound, StoreFailure, UsageError
+from fleetctl.model.abilities import Abilities
 from fleetctl.model.instances import LaunchSpec
 from fleetctl.model.names import ProviderName
 from fleetctl.paths import Home
@@ -76,6 +77,16 @@ def provider_names() -> tuple[ProviderName, ...]:
     from fleetctl.providers import names
 
     return tuple(ProviderName(name) for name in names())
+
+
+def abilities_of(name: str, settings: Mapping[str, object]) -> Abilities:
+    """What the Provider's machines can do. Settings that are wrong are told by those who use them."""
+    from fleetctl.providers import abilities_of
+
+    try:
+        return abilities_of(name, settings)
+    except UsageError:
+        return Abilities()
 
 
 LOCAL = ProviderName("local")
@@ -210,7 +221,7 @@ def _complete(home: Home | None, config: FleetConfig) -> Callable[[LaunchSpec], 
     from fleetctl.node.launches import completed
 
     key = _public_key(home)
-    return lambda spec: spec if spec.offer.provider in OWNED else completed(spec, key)
+    return lambda spec: spec if spec.offer.provider in OWNED else completed(spec, key, config.registry_mirrors)
 
 
 def saved_limit(home: Home, limit: float | None) -> Callable[[], float | None]:

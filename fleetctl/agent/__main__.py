@@ -63,6 +63,9 @@ def _serve(arguments: argparse.Namespace, instance: InstanceId, folder: Folder) 
                 owner=arguments.owner,
                 notices=arguments.notices,
                 notices_url=arguments.notices_url,
+                peers=arguments.peers,
+                store_limit_bytes=arguments.store_limit,
+                images_limit_bytes=arguments.images_limit,
             )
         )
     )
@@ -105,6 +108,17 @@ def _parser() -> argparse.ArgumentParser:
         "--notices-url",
         default=os.environ.get("FLEETCTL_NOTICES_URL"),
         help="its cloud's metadata service, where it is not at the usual address",
+    )
+    parser.add_argument(
+        "--peers",
+        default=os.environ.get("FLEETCTL_PEERS", "off"),
+        help="where other nodes fetch from this one: HOST:PORT, auto (the default route's address) or off",
+    )
+    parser.add_argument(
+        "--store-limit", type=int, help="bytes of fetched weights kept on this machine; default: 70%% of its disk"
+    )
+    parser.add_argument(
+        "--images-limit", type=int, help="bytes of images kept after they were wanted; default: 25%% of Docker's disk"
     )
     parser.add_argument("--locked", action="store_true", help="descriptor 3 is the machine's lock, taken for us")
     parser.add_argument("--halt", action="store_true", help="end the machine's agent and engines, keep its disk")

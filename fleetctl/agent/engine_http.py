@@ -9,6 +9,9 @@ _PROBE_TIMEOUT_S = 2.0
 _CONTROL_TIMEOUT_S = 120.0
 """For going to sleep or waking up: moving 140 GB of weights over PCIe takes some 10 s, a reload from disk a minute."""
 
+_ANSWER_BYTES = 64 * 1024
+"""Read of an answer that is looked into; a state is told in a hundred."""
+
 
 class EngineHttp:
     """One connection per call: probes are few, and a kept connection would hold up an engine's own shutdown."""
@@ -28,11 +31,19 @@ class EngineHttp:
         except (aiohttp.ClientError, OSError):
             return False
 
-    async def ask(self, address: str, call: Call) -> None:
-        """Make one control call. Raises `AgentFailure` when the engine does not do it."""
+    async def answers(self, address: str, call: Call) -> bool:
+        """Whether it answers what is expected of it."""
+        try:
+            await self.ask(address, call, timeout_s=_PROBE_TIMEOUT_S)
+        except AgentFailure:
+            return False
+        return True
+
+    async def ask(self, address: str, call: Call, *, timeout_s: float | None = _CONTROL_TIMEOUT_S) -> None:
+        """Make one call. Raises `AgentFailure` when the engine does not do it."""
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(total=_CONTROL_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with self._session.request(
                 call.method,
@@ -42,6 +53,11 @@ class EngineHttp:
                 timeout=timeout,
             ) as answer:
                 if 200 <= answer.status < 300:
+                    said = (await answer.content.read(_ANSWER_BYTES)).decode(errors="replace") if call.expect else ""
+                    if call.expect not in "".join(said.split()):
+                        raise AgentFailure(
+                            f"the engine answered {said[:200]} to {call.method} {call.path} instead of {call.expect}"
+                        )
                     return
                 said = (await answer.content.read(200)).decode(errors="replace").strip()
                 raise AgentFailure(f"the engine answered {answer.status} to {call.method} {call.path}: {said}")

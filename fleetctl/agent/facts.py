@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from fleetctl.agent.builds import installed_engines, instructions
 from fleetctl.agent.gpus import asked
 from fleetctl.agent.runtimes.choice import Runtimes
 
@@ -17,6 +18,9 @@ class Facts:
     driver: str | None = None
     cuda: str = ""
     runtime: str | None = None
+    snapshotter: str | None = None
+    instructions: str = ""
+    engines: tuple[tuple[str, str], ...] = ()
 
 
 NO_FACTS = Facts()
@@ -47,7 +51,13 @@ async def discover_facts(runtimes: Runtimes) -> Facts:
     if program is not None:
         driver, cuda = versions(await asked(program))
     return Facts(
-        memory_bytes=psutil.virtual_memory().total, driver=driver, cuda=cuda, runtime=await runtimes.containers()
+        memory_bytes=psutil.virtual_memory().total,
+        driver=driver,
+        cuda=cuda,
+        runtime=await runtimes.containers(),
+        snapshotter=await runtimes.snapshotter(),
+        instructions=await asyncio.to_thread(instructions),
+        engines=await asyncio.to_thread(installed_engines),
     )
 
 

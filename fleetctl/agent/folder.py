@@ -44,6 +44,16 @@ class Folder:
         return self.root / "artifacts.json"
 
     @property
+    def images(self) -> Path:
+        """Which images we brought here."""
+        return self.root / "images.json"
+
+    @property
+    def pulled_at_boot(self) -> Path:
+        """Names of images that the first boot's script pulled; a line each."""
+        return self.root / "pulled"
+
+    @property
     def notice(self) -> Path:
         """Where a notice is rehearsed."""
         return self.root / "notice"
@@ -64,6 +74,16 @@ class Folder:
     def cache(self) -> Path:
         """Seen by containers as their user's cache: weights and compiled kernels outlive the container."""
         return self.root / "cache"
+
+    @property
+    def working(self) -> Path:
+        """Where engines compile; by the key of what they compile for."""
+        return self.root / "working"
+
+    @property
+    def store(self) -> Path:
+        """Artifacts that came in chunks: shared by all engines, written by none."""
+        return self.root / "store"
 
     def replica(self, replica: ReplicaId) -> Path:
         return self.replicas / f"{replica}.json"
@@ -94,9 +114,14 @@ def _stems(folder: Path) -> tuple[ReplicaId, ...]:
 
 
 def write(path: Path, value: object) -> None:
-    """Replace the file as a whole: a reader, or a crash at any moment, sees the old one or the new one."""
+    """Replace the file as a whole: a reader, or a crash at any moment, sees the old one or the new one.
+
+    Its owner alone may read it: a desired state holds the fleet's key and a token.
+    """
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)  # left by a crash, it may be there already
+    with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(value))
         file.flush()
         os.fsync(file.fileno())

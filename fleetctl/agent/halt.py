@@ -30,8 +30,9 @@ def halt(instance: InstanceId, folder: Folder) -> None:
         asyncio.run(_end_engines(instance, folder))
         desired = read(folder.desired, NodeDesired)
         if desired is not None:
-            # The artifacts stay wanted. The Replicas do not: who starts the machine again says what it shall run.
-            write(folder.desired, replace(desired, generation="", replicas=()))
+            # The artifacts stay wanted. The Replicas do not: who starts the machine again says what it shall run, and
+            # whom it shall follow.
+            write(folder.desired, replace(desired, generation="", replicas=(), feeds=()))
         for replica in folder.recorded_replicas():
             folder.replica(replica).unlink(missing_ok=True)
         folder.boot.unlink(missing_ok=True)

@@ -9,12 +9,20 @@ from collections.abc import Callable
 import fleetctl
 from fleetctl.agent import logs
 from fleetctl.agent.artifacts import Artifacts
+from fleetctl.agent.caches.keeper import EngineCaches
+from fleetctl.agent.chunks.store import Store
 from fleetctl.agent.engine_http import EngineHttp
 from fleetctl.agent.facts import NO_FACTS, Facts
 from fleetctl.agent.folder import Folder, plain, read, write
 from fleetctl.agent.gpus import Gpus
+from fleetctl.agent.images.kept import KeptImages
+from fleetctl.agent.peers import Peers
 from fleetctl.agent.replica_run import STOP_GRACE_S, ReplicaRun
 from fleetctl.agent.runtimes.choice import Runtimes
+from fleetctl.agent.sources.caches import CacheSource
+from fleetctl.agent.sources.images import ImageSource
+from fleetctl.agent.sources.source import Source
+from fleetctl.agent.sources.weights import WeightsSource
 from fleetctl.errors import AgentFailure, Conflict, NotFound, UsageError
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.nodes import Artifact, NodeDesired, NodeStatus, ReplicaSpec
@@ -61,6 +69,9 @@ class Node:
         boot: Stage,
         facts: Callable[[], Facts] = lambda: NO_FACTS,
         notice: Callable[[], Notice | None] = lambda: None,
+        peers: str = "off",
+        store_limit_bytes: int | None = None,
+        images_limit_bytes: int | None = None,
     ) -> None:
         self._instance = instance
         self._folder = folder
@@ -71,7 +82,19 @@ class Node:
         self._facts = facts
         self._changed = asyncio.Event()
         self._http = EngineHttp()
-        self._artifacts = Artifacts(folder, runtimes, rehearsed, self._changed.set)
+        self._store = Store(folder.store, limit_bytes=store_limit_bytes)
+        self._peers = Peers(self._store, peers)
+        self._weights = WeightsSource(self._store, rehearsed)
+        kept = KeptImages(folder, limit_bytes=images_limit_bytes)
+        self._images = ImageSource(instance, runtimes, rehearsed, self._store, kept)
+        compiled = CacheSource(self._store)
+        sources: dict[str, Source] = {
+            "image": self._images,
+            "weights": self._weights,
+            "cache": compiled,
+        }
+        self._artifacts = Artifacts(folder, sources, self._changed.set)
+        self._caches = EngineCaches(folder, self._store, compiled, self._artifacts, self._changed.set)
         self._desired = read(folder.desired, NodeDesired)
         self._runs: dict[ReplicaId, ReplicaRun] = {}
         self._leaving: dict[ReplicaId, ReplicaRun] = {}
@@ -140,7 +163,7 @@ class Node:
             epoch=desired.epoch if desired is not None else "",
             fence=desired.fence if desired is not None else 0,
             gpus=self._gpus.gpus,
-            artifacts=self._artifacts.status(),
+            artifacts=tuple(self._images.told(one) for one in self._artifacts.status()),
             replicas=tuple(self._runs[replica].status() for replica in sorted(self._runs)),
             stages=(self._boot,),
             disk_free_bytes=shutil.disk_usage(self._folder.root).free,
@@ -150,13 +173,17 @@ class Node:
             driver=facts.driver,
             cuda=facts.cuda,
             runtime=facts.runtime,
+            snapshotter=facts.snapshotter,
+            instructions=facts.instructions,
+            engines=facts.engines,
+            peers=self._peers.address,
         )
 
     async def log_tail(self, replica: ReplicaId, limit_bytes: int) -> bytes:
         """Raises `NotFound`."""
         run = self._runs.get(replica)
         if run is None:
-            raise NotFound(f"no replica {replica} on {self._instance}", hint="fleetctl status")
+            raise NotFound(f"no replica {replica} on {self._instance}", hint="fleetctl ps -r")
         return await run.log_tail(limit_bytes)
 
     async def close(self, *, stop_engines: bool, grace_s: float = STOP_GRACE_S) -> None:
@@ -172,7 +199,10 @@ class Node:
                     log.warning("an engine was not ended: %r", failure)
         else:
             await asyncio.gather(*(run.detach() for run in everyone))
+        await self._peers.close()
+        await self._caches.close()
         await self._artifacts.close()
+        await self._images.close()
         await self._http.close()
         await self._runtimes.close()
 
@@ -187,6 +217,8 @@ class Node:
         desired = self._desired
         if desired is None:
             return
+        self._peers.use(desired.peer_key)
+        self._weights.use(desired.hub_token)
         wanted = {spec.id: spec for spec in desired.replicas}
         for replica in [replica for replica in self._runs if replica not in wanted]:
             self._leaving[replica] = self._runs.pop(replica)
@@ -203,13 +235,18 @@ class Node:
                 run.begin()
             if run is not None:
                 artifacts.extend(run.artifacts)
-        self._artifacts.want(artifacts)
+        # An engine on its way out may still read its weights.
+        in_use = (*artifacts, *(one for run in self._leaving.values() for one in run.artifacts))
+        self._store.keep(in_use)
+        self._images.keep(in_use, desired.feeds)
+        self._artifacts.want(artifacts, desired.feeds)
 
     def _run_of(self, spec: ReplicaSpec) -> ReplicaRun:
         return ReplicaRun(
             spec,
             folder=self._folder,
             artifacts=self._artifacts,
+            caches=self._caches,
             runtimes=self._runtimes,
             http=self._http,
             gpus_free=self._gpus_free,
@@ -233,12 +270,20 @@ class Node:
             self._changed.set()
 
     async def _gpus_free(self, replica: ReplicaId, gpus: tuple[int, ...]) -> None:
-        """Wait until no engine on its way out uses one of the GPUs: two engines in one GPU's memory kill each other."""
+        """Wait until no engine on its way out, or to sleep, uses one of the GPUs: two in one memory kill each other."""
         wanted = set(gpus)
         while True:
-            if not any(wanted & run.gpus_held for run in self._on_their_way_out(replica)):
+            leaving = (run.gpus_held for run in self._on_their_way_out(replica))
+            if not any(wanted & gpus for gpus in (*leaving, *self._awake_beside(replica))):
                 return
             await asyncio.sleep(_GPU_POLL_S)
+
+    def _awake_beside(self, replica: ReplicaId) -> list[frozenset[int]]:
+        """GPUs of those that are awake and shall sleep; for one that shall sleep itself, of all that are awake."""
+        run = self._runs.get(replica)
+        standby = run is not None and run.spec.asleep
+        others = (other for key, other in self._runs.items() if key != replica)
+        return [other.gpus_awake for other in others if standby or other.spec.asleep]
 
     def _on_their_way_out(self, replica: ReplicaId) -> list[ReplicaRun]:
         failed = [run for run in self._runs.values() if run.failed and run.spec.id != replica]

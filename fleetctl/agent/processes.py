@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import psutil
 
@@ -83,14 +84,26 @@ def still_running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 def listens(process: psutil.Process, port: int) -> bool:
     """Whether the process, or one that it started, has the TCP port. Where that may not be read: yes."""
     try:
-        for member in family(process):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for connection in member.net_connections(kind="tcp"):
-                    if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                        return True
+        return any(True for _ in _listening(process, port))
     except psutil.AccessDenied:
         return True
-    return False
+
+
+def open_to_others(process: psutil.Process, port: int) -> str:
+    """The address beyond loopback at which it, or a process that it started, has the TCP port; empty: none is seen."""
+    try:
+        return next((f"{ip}:{port}" for ip in _listening(process, port) if not ip_address(ip).is_loopback), "")
+    except psutil.AccessDenied:
+        return ""
+
+
+def _listening(process: psutil.Process, port: int) -> Iterator[str]:
+    """The addresses at which they have it."""
+    for member in family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for connection in member.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    yield connection.laddr.ip
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -6,18 +6,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from fleetctl.agent.artifacts import Artifacts
+from fleetctl.agent.caches.keeper import EngineCaches
 from fleetctl.agent.engine_http import EngineHttp
 from fleetctl.agent.folder import Folder, read, write
 from fleetctl.agent.logs import last_lines
+from fleetctl.agent.placed import placed
 from fleetctl.agent.runtimes.choice import Runtimes
 from fleetctl.agent.runtimes.runtime import WATCH_PERIOD_S, Exit, Runtime, StartedEngine
 from fleetctl.engines import engine, log_hint
 from fleetctl.errors import AgentFailure, UsageError
 from fleetctl.model.names import ReplicaId
-from fleetctl.model.nodes import Artifact, Call, ReplicaSpec, ReplicaStatus
+from fleetctl.model.nodes import Artifact, Call, EngineCache, ReplicaSpec, ReplicaStatus
 from fleetctl.model.replicas import ReplicaPhase, Stage
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,9 @@ _CONTROL_PAUSE_S = 0.5
 _ADOPT_PAUSE_S = 1.0
 """Wait before asking again for the engines of a runtime that does not answer."""
 
+_GPU_WAIT_S = 0.01
+"""Less is no wait: the GPUs were free."""
+
 _LOG_LINES = 10
 _LOG_WIDTH = 200
 _LOG_BYTES = 32 * 1024
@@ -60,6 +65,8 @@ class _Record:
     stages: tuple[Stage, ...] = ()
     asleep: bool | None = False
     """None: it was asked to change and the answer is not known."""
+    wake: tuple[Call, ...] = ()
+    """What wakes it from the sleep that it was last sent to, whatever its spec says by now; empty: it is awake."""
     failure: str | None = None
 
 
@@ -72,6 +79,7 @@ class ReplicaRun:
         *,
         folder: Folder,
         artifacts: Artifacts,
+        caches: EngineCaches,
         runtimes: Runtimes,
         http: EngineHttp,
         gpus_free: Callable[[ReplicaId, tuple[int, ...]], Awaitable[None]],
@@ -79,6 +87,7 @@ class ReplicaRun:
         self.spec = spec
         self._folder = folder
         self._artifacts = artifacts
+        self._caches = caches
         self._runtimes = runtimes
         self._http = http
         self._gpus_free = gpus_free
@@ -87,16 +96,28 @@ class ReplicaRun:
         self._phase = ReplicaPhase.PREPARING if self._record.failure is None else ReplicaPhase.FAILED
         self._engine: StartedEngine | None = None
         self._adopted = False
+        self._awake = False
         self._task: asyncio.Task[None] | None = None
         self._starting: asyncio.Future[StartedEngine] | None = None
         self._news = asyncio.Event()
+        self._preparing: asyncio.Task[Stage | None] | None = None
+        """Puts back what engines of this kind have compiled before…"""
+        self._prepared: EngineCache | None = None
+        """…of this key."""
         if found is None:
             self._keep(self._record)
+        elif found.spec.cache is not None:
+            caches.use(spec.id, found.spec.cache)
 
     @property
     def gpus_held(self) -> frozenset[int]:
         """GPUs that an engine of it may still be using."""
         return frozenset(self._record.spec.gpus) if self._engine is not None else frozenset()
+
+    @property
+    def gpus_awake(self) -> frozenset[int]:
+        """GPUs whose memory it has for itself: from before its engine is started or woken until that sleeps or ends."""
+        return frozenset(self._record.spec.gpus) if self._awake else frozenset()
 
     @property
     def failed(self) -> bool:
@@ -105,7 +126,9 @@ class ReplicaRun:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """What its engine needs on this machine."""
-        return _needs(self._record.spec) + _needs(self.spec)
+        caches = (cache for cache in (self._record.spec.cache, self.spec.cache) if cache is not None)
+        kept = tuple(cache.artifact for cache in caches if self._caches.holds(cache))
+        return _needs(self._record.spec) + _needs(self.spec) + kept
 
     def begin(self) -> None:
         self._task = asyncio.ensure_future(self._live())
@@ -122,7 +145,8 @@ class ReplicaRun:
         if runtime is not None:
             self._engine = await runtime.find(self.spec.id)
         self._adopted = True
-        if self._engine is not None and self._record.failure is None and _ended(self._record.stages, "engine"):
+        self._awake = self._engine is not None and self._record.asleep is not True
+        if self._engine is not None and self._record.failure is None and self._was_ready():
             self._phase = self._resting_phase()
         elif self._engine is not None and self._record.failure is None:
             self._phase = ReplicaPhase.LOADING
@@ -133,6 +157,9 @@ class ReplicaRun:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
         if self._starting is not None:
             await asyncio.gather(self._starting, return_exceptions=True)
 
@@ -158,6 +185,7 @@ class ReplicaRun:
             gpus=record.spec.gpus,
             address=engine.address if engine is not None else None,
             stages=stages,
+            accepted_at=record.accepted_at,
             pid=engine.process.pid if engine is not None and engine.process is not None else None,
             container=engine.container if engine is not None else None,
             failure=record.failure,
@@ -201,16 +229,60 @@ class ReplicaRun:
         if spec.asleep and not spec.sleep:
             raise _cannot_sleep(spec)
         runtime = self._runtimes.of_spec(spec)
-        await asyncio.gather(*(self._artifacts.present(artifact) for artifact in _needs(spec)))
-        await self._gpus_free(spec.id, spec.gpus)
+        spec = await self._supplied()
+        cached = await self._cached(spec)
+        ready = placed(spec, self._artifacts.path(_weights(spec)))
+        if spec.image is not None:
+            # By its own name, or by the one that the image was given here.
+            ready = replace(ready, image=self._artifacts.path(Artifact(kind="image", name=spec.image)) or spec.image)
+        there_at = time.time()
+        await self._take_gpus()
         self._phase = ReplicaPhase.LOADING
-        stages = self._artifact_stages()
         begun = Stage(name="engine", started_at=time.time())
+        stages = self._artifact_stages(cached)
+        if begun.started_at - there_at > _GPU_WAIT_S:
+            stages = (*stages, Stage(name="gpus", started_at=there_at, ended_at=begun.started_at))
         self._keep(replace(self._record, spec=spec, stages=(*stages, begun), asleep=False))
         # Broken off half-way, a start may still happen: whoever ends this Replica first waits for it.
-        self._starting = asyncio.ensure_future(runtime.start(spec))
+        self._starting = asyncio.ensure_future(runtime.start(ready))
         self._engine = await asyncio.shield(self._starting)
         return self._engine
+
+    async def _supplied(self) -> ReplicaSpec:
+        """The newest spec, once all that it needs is here. An image may be wanted by its digest meanwhile."""
+        while True:
+            spec = self.spec
+            if self._record.spec != spec:
+                self._keep(replace(self._record, spec=spec))
+            self._news.clear()
+            self._begin_cache(spec)
+            here = asyncio.gather(*(self._artifacts.present(artifact) for artifact in _needs(spec)))
+            news = asyncio.ensure_future(self._news.wait())
+            waited: list[asyncio.Future[Any]] = [here, news]
+            try:
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if here.done() and _needs(self.spec) == _needs(spec):
+                    here.result()
+                    if self.spec == spec:
+                        return spec
+            finally:
+                here.cancel()
+                news.cancel()
+                await asyncio.gather(here, news, return_exceptions=True)
+
+    def _begin_cache(self, spec: ReplicaSpec) -> None:
+        """Beside the image and the weights; it is done when they are, or hardly later."""
+        if spec.cache != self._prepared:
+            if self._preparing is not None:
+                self._preparing.cancel()
+            self._preparing = None
+            if spec.cache is not None:
+                self._preparing = asyncio.ensure_future(self._caches.prepare(spec.id, spec.cache))
+            self._prepared = spec.cache
+
+    async def _cached(self, spec: ReplicaSpec) -> Stage | None:
+        self._begin_cache(spec)
+        return await asyncio.shield(self._preparing) if self._preparing is not None else None
 
     async def _until_exit(self, engine: StartedEngine, runtime: Runtime) -> Exit:
         """Look after the engine until it ends. Raises `AgentFailure` when it shall be ended instead."""
@@ -231,8 +303,16 @@ class ReplicaRun:
             await asyncio.gather(care, end, return_exceptions=True)
 
     async def _care(self, engine: StartedEngine, runtime: Runtime) -> None:
-        if not self._was_ready():
+        if not _ended(self._record.stages, "engine"):
             await self._until_ready(engine, runtime, "engine")
+        if not self._was_ready():
+            await self._warm_up(engine)
+        self._caches.save_soon(self._record.spec.cache)
+        if self.spec.sleepable and (where := await runtime.exposed(engine)):
+            raise AgentFailure(
+                f"{self.spec.engine} listens on {where}, and who reaches it there could put it to sleep and steer it",
+                hint="take --host out of args and command, so that it listens on 127.0.0.1",
+            )
         while True:
             self._news.clear()
             if self.spec.asleep and self._record.asleep is not True:
@@ -248,46 +328,89 @@ class ReplicaRun:
         begun = _stage(self._record.stages, stage)
         since = begun.started_at if begun is not None else time.time()
         pause_s = _PROBE_FIRST_S
-        while not (await self._http.ready(engine.address, self.spec.readiness_path) and runtime.listens(engine)):
+        while not (await self._answers(engine) and runtime.listens(engine)):
             if time.time() - since > self.spec.startup_timeout_s:
                 text = await runtime.log_tail(self.spec.id, _LOG_BYTES)
                 raise AgentFailure(
                     f"{self.spec.engine} was not ready within {self.spec.startup_timeout_s:g} s "
-                    f"(GET {self.spec.readiness_path}){_last_words(self.spec, text)}"
+                    f"({_asked(self.spec)}){_last_words(self.spec, text)}"
                 )
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * _PROBE_GROWTH, _PROBE_MOST_S)
-        self._end_stage(stage)
+        warms_up = stage == "engine" and bool(self._record.spec.warm_up)
+        self._end_stage(stage, then=Stage(name="warm_up", started_at=time.time()) if warms_up else None)
+
+    async def _answers(self, engine: StartedEngine) -> bool:
+        """Whether the engine calls itself ready, and lists its model where it lists any."""
+        listed = self.spec.lists
+        ready = await self._http.ready(engine.address, self.spec.readiness_path)
+        return ready and (listed is None or await self._http.answers(engine.address, listed))
+
+    async def _warm_up(self, engine: StartedEngine) -> None:
+        """What it has not done yet, it compiles now and not with a user waiting. Raises `AgentFailure`."""
+        self._phase = ReplicaPhase.LOADING
+        spec = self._record.spec
+        begun = _stage(self._record.stages, "engine")
+        left_s = spec.startup_timeout_s - (time.time() - begun.started_at if begun is not None else 0.0)
+        for number, call in enumerate(spec.warm_up, 1):
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._http.ask(engine.address, call, timeout_s=None)
+            except TimeoutError:
+                said = f"took longer than the {spec.startup_timeout_s:g} s that a start may take"
+            except AgentFailure as failure:
+                said = failure.message
+            else:
+                left_s = spec.startup_timeout_s - (time.time() - begun.started_at if begun is not None else 0.0)
+                continue
+            raise AgentFailure(
+                f"{spec.engine} was ready, but warm-up request {number} of {len(spec.warm_up)} failed: {said}",
+                hint="correct warm_up: in the service's file, or remove it",
+            )
+        self._end_stage("warm_up")
 
     async def _put_to_sleep(self, engine: StartedEngine) -> None:
         if not self.spec.sleep:
             raise _cannot_sleep(self.spec)
         self._phase = ReplicaPhase.LOADING
-        self._keep(replace(self._record, asleep=None))
-        await self._insist(engine, self.spec.sleep)
+        if self._record.asleep is None:
+            # Half asleep, it would take the call to sleep for done: first it is woken to the end.
+            await self._in_order(engine, self._record.wake or self.spec.wake)
+        self._keep(replace(self._record, asleep=None, wake=self.spec.wake))
+        await self._in_order(engine, self.spec.sleep)
         self._keep(replace(self._record, asleep=True))
+        self._awake = False
 
     async def _wake(self, engine: StartedEngine, runtime: Runtime) -> None:
-        if not self.spec.wake:
+        calls = self._record.wake or self.spec.wake
+        if not calls:
             raise AgentFailure(f"{self.spec.engine} cannot be woken")
         self._phase = ReplicaPhase.LOADING
         others = tuple(stage for stage in self._record.stages if stage.name != "wake")
         begun = Stage(name="wake", started_at=time.time())
-        self._keep(replace(self._record, asleep=None, stages=(*others, begun)))
-        await self._insist(engine, self.spec.wake)
+        self._keep(replace(self._record, stages=(*others, begun)))
+        await self._take_gpus()
+        self._keep(replace(self._record, asleep=None, wake=calls))
+        await self._in_order(engine, calls)
         await self._until_ready(engine, runtime, "wake")
-        self._keep(replace(self._record, asleep=False))
+        self._keep(replace(self._record, asleep=False, wake=()))
 
-    async def _insist(self, engine: StartedEngine, calls: tuple[Call, ...]) -> None:
-        for call in calls:
-            for tries_left in reversed(range(_CONTROL_TRIES)):
-                try:
+    async def _in_order(self, engine: StartedEngine, calls: tuple[Call, ...]) -> None:
+        """Make the calls, each after the one before; after one that fails, whatever it did, all from the first."""
+        for tries_left in reversed(range(_CONTROL_TRIES)):
+            try:
+                for call in calls:
                     await self._http.ask(engine.address, call)
-                    break
-                except AgentFailure:
-                    if not tries_left:
-                        raise
-                    await asyncio.sleep(_CONTROL_PAUSE_S)
+                return
+            except AgentFailure:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(_CONTROL_PAUSE_S)
+
+    async def _take_gpus(self) -> None:
+        """Wait for the GPUs, and have them from then on: nothing happens between the last look and the taking."""
+        await self._gpus_free(self.spec.id, self._record.spec.gpus)
+        self._awake = True
 
     async def _fail(self, failure: str) -> None:
         self._phase = ReplicaPhase.FAILED
@@ -307,6 +430,11 @@ class ReplicaRun:
         if runtime is not None:
             await runtime.stop(self.spec.id, grace_s=grace_s)
         self._engine = None
+        self._awake = False
+        if self._preparing is not None:
+            self._preparing.cancel()
+        self._preparing = self._prepared = None
+        self._caches.leave(self.spec.id)
 
     def _runtime(self) -> Runtime:
         return self._runtimes.of_record(self.spec.id) or self._runtimes.of_spec(self._record.spec)
@@ -322,24 +450,31 @@ class ReplicaRun:
         assert_never(self._record.asleep)
 
     def _was_ready(self) -> bool:
-        return _ended(self._record.stages, "engine")
+        stages = self._record.stages
+        return _ended(stages, "engine") and (_stage(stages, "warm_up") is None or _ended(stages, "warm_up"))
 
-    def _artifact_stages(self) -> tuple[Stage, ...]:
-        """Fetches that this Replica waited, or waits, for; what was here before it came is none of its stages."""
+    def _artifact_stages(self, cached: Stage | None = None) -> tuple[Stage, ...]:
+        """Fetches that this Replica waited, or waits, for; what was here before it came is none of its stages.
+
+        `cached`: an engine cache was put back besides.
+        """
         found = []
         for artifact in _needs(self._record.spec):
             stage = self._artifacts.stage(artifact)
             if stage is not None and (stage.ended_at is None or stage.ended_at > self._record.accepted_at):
+                if stage.started_at < self._record.accepted_at and stage.ended_at is not None:
+                    stage = replace(stage, whole_s=stage.ended_at - stage.started_at)
                 found.append(replace(stage, started_at=max(stage.started_at, self._record.accepted_at)))
-        return tuple(found)
+        return (*found, cached) if cached is not None else tuple(found)
 
-    def _end_stage(self, name: str) -> None:
+    def _end_stage(self, name: str, *, then: Stage | None = None) -> None:
+        """Kept in one with the stage that follows: no crash comes between the two."""
         now = time.time()
         stages = tuple(
             replace(stage, ended_at=now) if stage.name == name and stage.ended_at is None else stage
             for stage in self._record.stages
         )
-        self._keep(replace(self._record, stages=stages))
+        self._keep(replace(self._record, stages=(*stages, then) if then is not None else stages))
 
     def _keep(self, record: _Record) -> None:
         self._record = record
@@ -357,12 +492,21 @@ def _last_words(spec: ReplicaSpec, text: bytes) -> str:
     return f"; its last words:\n{said}" + (f"\n{hint}" if hint else "")
 
 
+def _asked(spec: ReplicaSpec) -> str:
+    """What must be answered before it counts as ready."""
+    return f"GET {spec.readiness_path}" + (f", then {spec.lists.expect} from {spec.lists.path}" if spec.lists else "")
+
+
 def _cannot_sleep(spec: ReplicaSpec) -> AgentFailure:
     return AgentFailure(f"{spec.engine} cannot be put to sleep", hint="use standby tier hot or warm for this service")
 
 
+def _weights(spec: ReplicaSpec) -> Artifact:
+    return Artifact(kind="weights", name=spec.model)
+
+
 def _needs(spec: ReplicaSpec) -> tuple[Artifact, ...]:
-    weights = Artifact(kind="weights", name=spec.model)
+    weights = _weights(spec)
     return (weights,) if spec.image is None else (Artifact(kind="image", name=spec.image), weights)
 
 

@@ -48,6 +48,12 @@ class Options:
     """Who says when this machine will be taken away."""
     notices_url: str | None = None
     """Where its metadata service is; None: where its cloud has it."""
+    peers: str = "off"
+    """Where other Nodes fetch from this one: `HOST:PORT`, `auto` or `off`."""
+    images_limit_bytes: int | None = None
+    """Of images that we brought and nothing wants any more; None: a share of Docker's disk."""
+    store_limit_bytes: int | None = None
+    """Of Artifacts that came in chunks; None: a share of the disk."""
 
 
 async def serve(options: Options) -> None:
@@ -79,6 +85,9 @@ async def serve(options: Options) -> None:
         boot=boot,
         facts=lambda: facts.facts,
         notice=lambda: watcher.notice,
+        peers=options.peers,
+        store_limit_bytes=options.store_limit_bytes,
+        images_limit_bytes=options.images_limit_bytes,
     )
     await node.begin()
     runner = web.AppRunner(application(node, shut_down), access_log=None, shutdown_timeout=_LEAVE_GRACE_S)

@@ -12,6 +12,8 @@ from statistics import median_low
 
 WIDTH_LEAST = 40
 """Narrower, labels leave no room for a plot."""
+_PLOT_LEAST = 24
+"""Columns that notes must leave to a plot."""
 
 _BLUE, _VERMILION, _GREEN, _ORANGE, _SKY, _PURPLE, _YELLOW, _GREY = 32, 166, 36, 214, 74, 175, 227, 244
 """Of the 256 colours of terminals, those nearest to Okabe and Ito's."""
@@ -46,6 +48,8 @@ class WaterfallRow:
 
     label: str
     bars: tuple[Bar, ...]
+    note: str = ""
+    """Behind its time, where there is room."""
 
 
 def demand_chart(
@@ -95,9 +99,14 @@ def demand_chart(
 
 
 def waterfall(
-    rows: Sequence[WaterfallRow], *, width: int = 80, ascii_only: bool = False, colour: bool = False
+    rows: Sequence[WaterfallRow],
+    *,
+    width: int = 80,
+    ascii_only: bool = False,
+    colour: bool = False,
+    legend: bool = True,
 ) -> list[str]:
-    """One line per start: its stages laid end to end on one scale of seconds, and how long it took in all."""
+    """One line per row: its stages laid end to end on one scale of seconds, and how long it took in all."""
     rows = [row for row in rows if row.bars]
     if not rows:
         return ["no starts yet"]
@@ -105,10 +114,13 @@ def waterfall(
     end_s = max(bar.start_s if bar.end_s is None else bar.end_s for row in rows for bar in row.bars) or 1.0
     gutter = min(max(len(row.label) for row in rows), width // 3) + 2
     totals = [_total(row) for row in rows]
-    columns = width - gutter - max(len(total) for total in totals) - 1
+    figures = max(len(total) for total in totals)
+    noted = max((len(row.note) + 2 for row in rows if row.note), default=0)
+    noted = noted if width - gutter - figures - 1 - noted >= _PLOT_LEAST else 0
+    columns = width - gutter - figures - 1 - noted
     stages = list(dict.fromkeys(bar.stage for row in rows for bar in sorted(row.bars, key=lambda bar: bar.start_s)))
     looks = _looks(stages, ascii_only)
-    lines = _stage_legend(looks, width, colour)
+    lines = _stage_legend(looks, width, colour) if legend else []
     edge = "|" if ascii_only else "│"
     for row, total in zip(rows, totals, strict=True):
         cells = [_BLANK] * columns
@@ -120,7 +132,8 @@ def waterfall(
             if bar.end_s is None:
                 cells[-1] = _Cell(">" if ascii_only else "▸", looks[bar.stage].colour)
         label = _shorten(row.label, gutter - 2, ascii_only)
-        lines.append(f"{label:<{gutter - 2}} {edge}{_paint(cells, colour)} {total:>{width - gutter - columns - 1}}")
+        note = f"  {row.note}" if noted and row.note else ""
+        lines.append(f"{label:<{gutter - 2}} {edge}{_paint(cells, colour)} {total:>{figures}}{note}")
     return lines + _time_axis(end_s, columns, " " * (gutter - 1), ascii_only)
 
 
@@ -184,12 +197,18 @@ _BLANK = _Cell(" ")
 _DOT_BITS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
 """Braille dots by half column, from the bottom up."""
 _STAGES = {
-    "queued": ("·", ".", _GREY),
+    "slot": ("·", ".", _GREY),
+    "launch": ("╌", "-", _YELLOW),
     "boot": ("░", ":", _SKY),
+    "apply": ("›", ",", _GREY),
     "image": ("▒", "+", _ORANGE),
     "weights": ("▓", "x", _BLUE),
+    "cache": ("▤", "c", _YELLOW),
+    "gpus": ("▭", "g", _GREY),
     "engine": ("█", "#", _GREEN),
+    "warm_up": ("▣", "w", _PURPLE),
     "wake": ("▚", "~", _PURPLE),
+    "settle": ("▁", "_", _GREY),
 }
 _OTHER_STAGES = (("◇", "o", _YELLOW), ("◆", "@", _VERMILION), ("▞", "%", _GREY))
 

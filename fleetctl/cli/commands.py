@@ -56,7 +56,7 @@ def root_help() -> str:
         lines.append(f"  {command.name:<{width}}  {command.summary}")
     lines += [
         "",
-        "Every command has --help, and -o table|json|yaml|name.",
+        "Every command has --help (or: fleetctl help COMMAND), and -o table|json|yaml|name.",
         "FLEETCTL_HOME names the folder of the fleet.",
         EXIT_CODES,
         "",

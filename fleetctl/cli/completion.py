@@ -12,7 +12,12 @@ from fleetctl.cli.output import Format, Output, document
 app = typer.Typer(add_completion=False)
 
 FORMATS = "table json yaml name"
-SUBCOMMANDS = {"catalog": "ls refresh", "daemon": "start stop status", "provider": "ls setup permissions"}
+SUBCOMMANDS = {
+    "catalog": "ls refresh",
+    "daemon": "start stop status",
+    "provider": "ls setup permissions",
+    "rollout": "status pause resume undo",
+}
 """Of the commands that have any."""
 
 

@@ -4,18 +4,24 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
+import msgspec
 import typer
 
-from fleetctl.cli.charts import Bar, WaterfallRow, waterfall
 from fleetctl.cli.explain import explained
-from fleetctl.cli.output import Format, Output, ago, document, dollars
+from fleetctl.cli.output import Format, Output, ago, coloured, document, dollars, picture_width
 from fleetctl.cli.session import event_line, session
+from fleetctl.cli.starts import documented, drawn, whole
 from fleetctl.cli.subjects import subject_of
+from fleetctl.cli.tiers import tiers_of, told
 from fleetctl.cli.views import FleetView, replica_rows, service_rows, used_gpus
+from fleetctl.decide import trial
 from fleetctl.errors import NotFound
 from fleetctl.model.decisions import Event
 from fleetctl.model.instances import Instance
-from fleetctl.model.replicas import Replica
+from fleetctl.model.names import ReplicaId
+from fleetctl.model.replicas import Replica, Stage
+from fleetctl.model.starts import Start, attributed
+from fleetctl.store import SqlStore
 
 app = typer.Typer(add_completion=False)
 
@@ -32,9 +38,13 @@ def describe(
     """Show one service, replica (with its cold start as a waterfall), instance or pool."""
     with session() as now:
         view = now.view()
-        kind, _, name = subject_of(subject, view).partition("/")
+        kind, _, name = subject_of(subject, view, past=lambda: _replicas_past(now.store)).partition("/")
         events = list(now.store.events(subject=f"{kind}/{name}", limit=EVENTS_SHOWN))
-        body, text = _described(view, kind, name)
+        body, text = _described(view, now.store, kind, name)
+        if kind in ("service", "pool"):
+            found = tiers_of(view, now.config, now.store.starts(), kind, name)
+            text += told(found)
+            body = {**body, "tiers": found} if isinstance(body, dict) else body
         if output is Format.NAME:
             sys.stdout.write(f"{kind}/{name}\n")
         elif output is not Format.TABLE:
@@ -43,14 +53,23 @@ def describe(
             sys.stdout.write(text + _events(events))
 
 
-def _described(view: FleetView, kind: str, name: str) -> tuple[object, str]:
+def _replicas_past(store: SqlStore) -> list[str]:
+    """Those whose starts are remembered."""
+    return [f"replica/{one.replica}" for one in store.starts()]
+
+
+def _described(view: FleetView, store: SqlStore, kind: str, name: str) -> tuple[object, str]:
     match kind:
         case "service":
             return _service(view, name)
         case "replica":
             for replica in view.replicas:
                 if replica.id == name:
-                    return replica, _replica(view, replica)
+                    start = whole(replica)
+                    body = {**msgspec.to_builtins(replica), "start": None if start is None else documented(start)}
+                    return body, _replica(view, replica)
+            for past in reversed(store.starts(replica=ReplicaId(name), limit=1)):
+                return {"start": documented(past)}, _past(past)
         case "instance":
             for instance in view.instances:
                 if instance.id == name:
@@ -73,6 +92,7 @@ def _service(view: FleetView, name: str) -> tuple[object, str]:
         lines = [
             f"service/{name}  {row.state}",
             f"  model     {service.model} on {service.engine}, {', '.join(map(str, service.gpu))} each",
+            *_image(service.image, row.image),
             f"  endpoint  {row.endpoint}",
             f"  replicas  {row.ready} ready, {row.booting} on their way, {row.desired} decided"
             f" (min {scaling.min}, max {scaling.max}, step {scaling.step})",
@@ -82,6 +102,8 @@ def _service(view: FleetView, name: str) -> tuple[object, str]:
             f"  revision  {intent.revision}",
             "",
         ]
+        if row.rollout is not None:
+            lines.insert(-1, f"  rollout   {trial.told(row.rollout)[0]}")
         if intent.override is not None:
             lines.insert(-1, f"  override  {intent.override.replicas} by hand")
         lines += [
@@ -96,6 +118,15 @@ def _service(view: FleetView, name: str) -> tuple[object, str]:
     raise NotFound(f"there is no service {name!r}", hint="see: fleetctl ps -a")
 
 
+def _image(name: str | None, pinned: str) -> list[str]:
+    """The image as the file has it, and the digest that the fleet runs."""
+    if name is None:
+        return []
+    digest = pinned.partition("@")[2]
+    said = "not resolved yet: the first node that pulls it says what it is" if not digest else digest
+    return [f"  image     {name.partition('@')[0]} ({said})"]
+
+
 def _replica(view: FleetView, replica: Replica) -> str:
     ready = "not ready" if replica.ready_at is None else f"ready after {replica.ready_at - replica.created_at:.1f} s"
     lines = [
@@ -105,23 +136,31 @@ def _replica(view: FleetView, replica: Replica) -> str:
         f"  address   {replica.address or '-'}",
         f"  age       {ago(view.at - replica.created_at)}",
         "",
+        *_waterfall(replica.stages, since=replica.created_at, start=whole(replica)),
     ]
-    return "\n".join(lines) + "\n" + "\n".join(waterfall([cold_start(replica)], width=80)) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def cold_start(replica: Replica) -> WaterfallRow:
-    """The stages of one start, in seconds since it was decided."""
-    bars = tuple(
-        Bar(
-            stage=stage.name,
-            start_s=max(0.0, stage.started_at - replica.created_at),
-            end_s=None if stage.ended_at is None else max(0.0, stage.ended_at - replica.created_at),
-        )
-        for stage in replica.stages
-        # A standby fetched its artifacts before it was needed; that is no part of this start.
-        if stage.ended_at is None or stage.ended_at > replica.created_at
-    )
-    return WaterfallRow(label=f"{replica.id} ({replica.origin})", bars=bars)
+def _waterfall(stages: Sequence[Stage], *, since: float, start: Start | None) -> list[str]:
+    if not stages:
+        return ["no stages: it was there when it was wanted"] if start is not None else ["no stages yet"]
+    lines = drawn(stages, since=since, width=picture_width(), colour=coloured())
+    if start is not None and start.took_s > 0:
+        lines.append(f"{attributed(start):.1%} of its {start.took_s:.1f} s lie in these stages")
+    return lines
+
+
+def _past(start: Start) -> str:
+    """A start of a Replica that is no more."""
+    ended = f"ready after {start.took_s:.1f} s" if start.outcome == "ready" else f"failed after {start.took_s:.1f} s"
+    lines = [
+        f"replica/{start.replica}  is no more; {ended} from {start.origin}",
+        f"  service   {start.service}, revision {start.revision}",
+        f"  instance  {start.instance or '-'}, {start.machine or '?'} {start.gpu} at {start.provider or '?'}",
+    ]
+    if start.reason:
+        lines.append(f"  failure   {start.reason}")
+    return "\n".join([*lines, "", *_waterfall(start.stages, since=start.decided_at, start=start)]) + "\n"
 
 
 def _instance(view: FleetView, instance: Instance) -> str:

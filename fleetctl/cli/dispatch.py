@@ -17,7 +17,6 @@ ELSEWHERE = {
     "costs": "plan",
     "create": "up",
     "delete": "down",
-    "deploy": "up",
     "destroy": "down",
     "get": "ps",
     "list": "ps",

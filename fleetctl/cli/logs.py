@@ -12,6 +12,7 @@ from fleetctl.cli.streams import pause
 from fleetctl.errors import NotFound
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.replicas import Replica
+from fleetctl.paths import Home
 
 app = typer.Typer(add_completion=False)
 
@@ -29,13 +30,13 @@ def logs(
     with session() as now:
         replica, address = _find(now, name.removeprefix("replica/").removeprefix("service/"))
         say(f"replica/{replica.id} on {replica.instance}")
-        asyncio.run(_print(address, replica.id, tail, follow=follow, output=output))
+        asyncio.run(_print(now.home, address, replica.id, tail, follow=follow, output=output))
 
 
-async def _print(address: str, replica: ReplicaId, tail: int, *, follow: bool, output: Format) -> None:
-    from fleetctl.node.local import UnixNodeLink
+async def _print(home: Home, address: str, replica: ReplicaId, tail: int, *, follow: bool, output: Format) -> None:
+    from fleetctl.node.links import NodeLinks
 
-    link = UnixNodeLink()
+    link = NodeLinks(home)
     try:
         text = await link.logs(address, replica, tail)
         if output in (Format.JSON, Format.YAML):

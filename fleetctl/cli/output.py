@@ -107,6 +107,30 @@ def table(rows: Sequence[Row], columns: Sequence[Column[Row]], *, width: int | N
     return render([column.header for column in columns]) + "".join(render(texts) for texts in cells)
 
 
+PICTURE_LEAST = 60
+PICTURE_MOST = 140
+"""Columns of a picture: narrower it shows nothing, wider it is not taken in at one look."""
+
+
+def picture_width() -> int:
+    """Columns for a chart: the terminal's, or 100 where there is none."""
+    wide = int(os.environ.get("COLUMNS", 0)) or shutil.get_terminal_size((100, 24)).columns
+    return max(PICTURE_LEAST, min(PICTURE_MOST, wide))
+
+
+def coloured() -> bool:
+    """Whether stdout is a terminal whose user has not said NO_COLOR (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def bytes_text(size: float) -> str:
+    """`950 B`, `12 MB`, `1.5 GB`: powers of ten, as networks and disks are sold."""
+    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}" if size < 10 * length else f"{size / length:.0f} {unit}"
+    return f"{size:.0f} B"
+
+
 def _width() -> int | None:
     if not sys.stdout.isatty():
         return None

@@ -12,11 +12,12 @@ from fleetctl.cli.output import Format, Output, document, dollars, emit, say
 from fleetctl.cli.session import session, spec_paths
 from fleetctl.cli.up import MaxCost, wanted_of
 from fleetctl.cli.views import FleetView
+from fleetctl.cli.weights import weights_told
 from fleetctl.errors import NotFound
 from fleetctl.model.services import Service
 from fleetctl.paths import home
 from fleetctl.spec.fleet import Fleet
-from fleetctl.wiring import provider_names
+from fleetctl.wiring import abilities_of, provider_names
 
 app = typer.Typer(add_completion=False)
 
@@ -40,10 +41,11 @@ def plan(
     """
     from fleetctl.spec.load import load
 
-    fleet = load(spec_paths(file), providers=provider_names())
+    fleet = load(spec_paths(file), providers=provider_names(), abilities=abilities_of)
     if max_cost_per_hour is not None:
         fleet = replace(fleet, config=replace(fleet.config, max_cost_per_hour=max_cost_per_hour))
-    costs = _costs(fleet, wanted_of(fleet, services or ()))
+    wanted = wanted_of(fleet, services or ())
+    costs = _costs(fleet, wanted)
     if output in (Format.JSON, Format.YAML):
         document(costs, output)
     else:
@@ -57,6 +59,8 @@ def plan(
     for warning in costs.warnings:
         say(f"warning: {warning}")
     if output is Format.TABLE:
+        for line in weights_told(wanted):
+            say(line)
         say(told(costs))
         _remark(costs)
     return CHANGES if detailed_exitcode and any(row.then > row.now for row in costs.rows) else 0

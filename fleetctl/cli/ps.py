@@ -30,9 +30,16 @@ def _load(row: ServiceRow) -> str:
     return f"{figure(row.concurrency)}–{figure(row.concurrency_most)}"
 
 
+def _standing(row: ServiceRow) -> str:
+    """Its state; in a rollout with how many of the new revision are counted on, of how many."""
+    if row.rollout is None or row.state not in ("rolling", "paused"):
+        return row.state
+    return f"{row.state} {row.rollout.counts.passed}/{row.rollout.counts.wanted}"
+
+
 SERVICES: tuple[Column[ServiceRow], ...] = (
     Column(header="SERVICE", cell=lambda row: row.name),
-    Column(header="STATE", cell=lambda row: row.state),
+    Column(header="STATE", cell=_standing),
     Column(header="READY", cell=lambda row: f"{row.ready}/{row.desired}", right=True),
     Column(header="CONC", cell=_load, right=True, drop=2),
     Column(header="QUEUE", cell=lambda row: figure(row.queued), right=True, drop=1),
@@ -47,6 +54,7 @@ REPLICAS: tuple[Column[ReplicaRow], ...] = (
     Column(header="PHASE", cell=lambda row: row.phase),
     Column(header="INSTANCE", cell=lambda row: row.instance or "-", drop=1),
     Column(header="GPUS", cell=lambda row: ",".join(map(str, row.gpus)) or "-", drop=3),
+    Column(header="REVISION", cell=lambda row: row.revision, drop=7),
     Column(header="FROM", cell=lambda row: row.origin, drop=4),
     Column(
         header="READY AFTER",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fleetctl.cli.charts import DemandPoint, WaterfallRow, demand_chart, waterfall
-from fleetctl.cli.describe import cold_start
-from fleetctl.cli.output import dollars, figure, say
+from fleetctl.cli.output import coloured, dollars, figure, say
 from fleetctl.cli.session import event_line
+from fleetctl.cli.starts import cold_start
 from fleetctl.controller.controllers import Ticked
 from fleetctl.decide.placement import gpus_needed
 from fleetctl.errors import FleetError
@@ -302,7 +302,7 @@ def _s(seconds: float | None) -> str:
 def report(recording: Recording, replay: Replay) -> str:
     """The end of a demo, in words and pictures."""
     found = recording.summary(replay)
-    colour = sys.stdout.isatty()
+    colour = coloured()
     lines = [
         f"Demand against ready replicas (1 replica = {recording.service.target_concurrency:g} requests at once)",
         *demand_chart(recording.points, width=WIDTH, height=CHART_HEIGHT, colour=colour),

@@ -11,15 +11,17 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.costs import bills, confirm, costs_of, within_limit
+from fleetctl.cli.following import given_up_or_paused
 from fleetctl.cli.output import Format, Output, document, say, several
 from fleetctl.cli.session import Session, drive, duration_s, session, spec_paths
 from fleetctl.cli.views import FleetView, ServiceRow, service_rows
+from fleetctl.cli.weights import weights_told
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Service
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import Fleet
-from fleetctl.wiring import configured, lease_is_live, load_config, provider_names, save_config
+from fleetctl.wiring import abilities_of, configured, lease_is_live, load_config, provider_names, save_config
 
 app = typer.Typer(add_completion=False)
 
@@ -54,12 +56,14 @@ def up(
     from fleetctl.spec.revision import revision
 
     timeout_s = duration_s(timeout)
-    fleet = load(spec_paths(file), providers=provider_names())
+    fleet = load(spec_paths(file), providers=provider_names(), abilities=abilities_of)
     if max_cost_per_hour is not None:
         fleet = replace(fleet, config=replace(fleet.config, max_cost_per_hour=max_cost_per_hour))
     wanted = wanted_of(fleet, services or ())
     words = [*(f"-f {shlex.quote(str(path))}" for path in file or ()), *(services or ())]
     again = " ".join(["fleetctl up", *words])
+    for line in weights_told(wanted):
+        say(line)
     with session(config=fleet.config, create=True) as now:
         _keeps_providers(fleet, now.view())
         _agree(fleet, wanted, now, yes=yes, again=again)
@@ -107,7 +111,7 @@ def _keeps_providers(fleet: Fleet, view: FleetView) -> None:
         count = sum(1 for instance in view.live_instances if instance.offer.provider == name)
         raise Conflict(
             f"the files no longer name the provider {name}, which has {several(count, 'instance')} of this fleet",
-            hint=f"keep {name} under providers in kind: fleet until they are given back: fleetctl down",
+            hint=f"keep {name} under providers in kind: fleet until they are given back: fleetctl down --all",
         )
 
 
@@ -140,6 +144,8 @@ def _wait(now: Session, names: set[str], timeout_s: float, *, resume: str) -> No
 
     def check(view: FleetView) -> None:
         mine = [row for row in service_rows(view) if row.name in names]
+        for row in mine:
+            given_up_or_paused(row.rollout, since)
         failing = [row for row in mine if row.state == "failing"]
         # Those that are well come up first: one broken file shall not keep the others from answering.
         if not failing or not all(_settled(view, row) for row in mine if row.state != "failing"):
@@ -172,4 +178,4 @@ def _settled(view: FleetView, row: ServiceRow) -> bool:
         for replica in view.replicas_of(row.name)
         if replica.role is Role.SERVING and replica.phase is ReplicaPhase.READY and replica.revision == intent.revision
     ]
-    return len(answering) >= row.desired
+    return len(answering) >= row.desired and row.rollout is None

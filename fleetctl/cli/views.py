@@ -1,14 +1,17 @@
 """What the store says of the fleet, as rows. Reads the store and nothing else."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetctl.decide.draft import own_pool, standby_of
 from fleetctl.decide.placement import standby_slots
+from fleetctl.decide.sleeping import blocked
 from fleetctl.model.decisions import Decision
+from fleetctl.model.images import pinned
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
 from fleetctl.model.names import InstanceId
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
+from fleetctl.model.rollouts import Rollout, RolloutState
 from fleetctl.model.services import Pool, Tier
 from fleetctl.model.snapshots import Intent, Lease
 from fleetctl.store import SqlStore
@@ -21,7 +24,7 @@ NEW_S = 5.0
 class ServiceRow:
     name: str
     state: str
-    """ready, scaling, starting, idle (at zero), draining, down, failing, held."""
+    """ready, scaling, starting, idle (at zero), draining, down, failing, held; rolling, paused, aborted."""
     ready: int
     booting: int
     desired: int
@@ -43,6 +46,10 @@ class ServiceRow:
     """What a person should look at; empty when all is well."""
     decided_at: float | None
     age_s: float
+    rollout: Rollout | None = None
+    image: str = ""
+    """By digest, once the fleet knows it; empty: it runs in none."""
+    """The one that is under way, or was given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +61,8 @@ class ReplicaRow:
     instance: str | None
     gpus: tuple[int, ...]
     address: str | None
+    revision: str
+    """Of the Service, that it runs."""
     origin: str
     age_s: float
     ready_after_s: float | None
@@ -87,6 +96,10 @@ class FleetView:
     endpoint: str
     refused: Mapping[str, str]
     """By Service: why a machine that it needs may not be launched."""
+    rollouts: Mapping[str, Rollout] = field(default_factory=dict)
+    """The newest of each Service."""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """What each image's name by tag means in this fleet."""
 
     @property
     def age_s(self) -> float | None:
@@ -96,6 +109,14 @@ class FleetView:
 
     def replicas_of(self, service: str) -> list[Replica]:
         return [replica for replica in self.replicas if replica.service == service]
+
+    def rollout_of(self, intent: Intent) -> Rollout | None:
+        """The Service's Rollout from one revision to another, if it is under way or was given up."""
+        row = self.rollouts.get(str(intent.service.name))
+        if row is None or not row.from_revision or row.to_revision != intent.revision or not intent.up:
+            return None
+        given_up = row.state is RolloutState.ABORTED and intent.in_force(row) is not intent
+        return row if row.open or given_up else None
 
     def pool_of(self, intent: Intent) -> Pool:
         named = {pool.name: pool for pool in self.pools}
@@ -126,14 +147,19 @@ def fleet_view(store: SqlStore, listen: str, now: float) -> FleetView:
         decisions={str(name): decision for name, decision in store.decisions().items()},
         endpoint=f"http://{listen}",
         refused={str(name): memory.refused for name, memory in state.memories.items() if memory.refused},
+        rollouts={str(name): row for name, row in state.rollouts.items()},
+        pins=state.pins,
     )
+
+
+_WORST_FIRST = ("failing", "held", "aborted", "starting", "rolling", "paused", "scaling", "draining")
 
 
 def service_rows(view: FleetView) -> list[ServiceRow]:
     """Every Service that is up, or down and not yet gone; those in trouble first."""
     rows = [_service_row(view, intent) for intent in view.intents]
-    order = {"failing": 0, "held": 1, "starting": 2, "scaling": 3, "draining": 4}
-    return sorted(rows, key=lambda row: (order.get(row.state, 5), row.name))
+    order = {state: place for place, state in enumerate(_WORST_FIRST)}
+    return sorted(rows, key=lambda row: (order.get(row.state, len(order)), row.name))
 
 
 def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
@@ -147,7 +173,8 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
     standby = standby_of(pool, service)
     prices = [_replica_price(view, replica) for replica in serving]
     silent = _silent(replicas, decision)
-    state = _state(intent, replicas, ready, desired, decision, silent)
+    rollout = view.rollout_of(intent)
+    state = _state(intent, replicas, ready, desired, decision, silent, rollout)
     return ServiceRow(
         name=service.name,
         state=state,
@@ -172,6 +199,8 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         or (decision.trouble if decision is not None and intent.up else ""),
         decided_at=decision.at if decision else None,
         age_s=view.at - intent.changed_at,
+        rollout=rollout,
+        image=pinned(service.image, view.pins) if service.image is not None else "",
     )
 
 
@@ -218,8 +247,17 @@ def _no_room(view: FleetView, pool: Pool, replicas: Sequence[Replica]) -> str:
     return f"{waiting} of its replicas wait for a slot: pool {pool.name} has its max of {pool.max} instances"
 
 
+_ROLLING = {RolloutState.GOING: "rolling", RolloutState.PAUSED: "paused", RolloutState.ABORTED: "aborted"}
+
+
 def _state(
-    intent: Intent, replicas: Sequence[Replica], ready: int, desired: int, decision: Decision | None, silent: int
+    intent: Intent,
+    replicas: Sequence[Replica],
+    ready: int,
+    desired: int,
+    decision: Decision | None,
+    silent: int,
+    rollout: Rollout | None,
 ) -> str:
     if not intent.up:
         return "draining" if replicas else "down"
@@ -231,6 +269,8 @@ def _state(
         return "idle"
     if ready == 0:
         return "starting"
+    if rollout is not None:
+        return _ROLLING[rollout.state]
     draining = any(replica.role is Role.DRAINING for replica in replicas)
     return "scaling" if ready != desired or draining else "ready"
 
@@ -241,7 +281,11 @@ def standby_ready(view: FleetView, intent: Intent, pool: Pool, tier: Tier) -> in
     role = {Tier.HOT: Role.HOT, Tier.ASLEEP: Role.ASLEEP}.get(tier)
     if role is not None:
         phase = ReplicaPhase.READY if tier is Tier.HOT else ReplicaPhase.ASLEEP
-        return sum(1 for replica in view.replicas_of(service.name) if replica.role is role and replica.phase is phase)
+        return sum(
+            1
+            for replica in view.replicas_of(service.name)
+            if replica.role is role and replica.phase is phase and not blocked(replica, beside(view, replica))
+        )
     wanted, phase_of = (
         (Wanted.STOPPED, InstancePhase.STOPPED) if tier is Tier.STOPPED else (Wanted.RUNNING, InstancePhase.READY)
     )
@@ -252,8 +296,13 @@ def standby_ready(view: FleetView, intent: Intent, pool: Pool, tier: Tier) -> in
     return free
 
 
+def beside(view: FleetView, replica: Replica) -> list[Replica]:
+    """Those on its Instance, with it."""
+    return [one for one in view.replicas if one.instance is not None and one.instance == replica.instance]
+
+
 def used_gpus(replicas: Iterable[Replica], instance: InstanceId) -> int:
-    return sum(len(replica.gpus) for replica in replicas if replica.instance == instance)
+    return len({gpu for replica in replicas if replica.instance == instance for gpu in replica.gpus})
 
 
 def _replica_price(view: FleetView, replica: Replica) -> float | None:
@@ -276,6 +325,7 @@ def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow
             instance=replica.instance,
             gpus=replica.gpus,
             address=replica.address,
+            revision=replica.revision,
             origin=replica.origin,
             age_s=view.at - replica.created_at,
             ready_after_s=None if replica.ready_at is None else replica.ready_at - replica.created_at,

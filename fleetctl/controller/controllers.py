@@ -16,6 +16,7 @@ from fleetctl.model.instances import Instance, LaunchSpec
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
+from fleetctl.model.rollouts import Rollout
 from fleetctl.model.routes import Routes
 from fleetctl.model.services import Pool
 from fleetctl.model.snapshots import Intent, Snapshot
@@ -87,6 +88,8 @@ class Controller:
         self._memories: dict[ServiceName, Memory] = {}
         self._counters: dict[str, int] = {}
         self._places: dict[str, Experience] = {}
+        self._rollouts: dict[ServiceName, Rollout] = {}
+        self._pins: dict[str, str] = {}
         self._routes: Routes | None = None
         self._routes_at = 0.0
         self._gateway_failing = False
@@ -115,6 +118,8 @@ class Controller:
             self._memories = dict(state.memories)
             self._counters = dict(state.counters)
             self._places = dict(state.places)
+            self._rollouts = dict(state.rollouts)
+            self._pins = dict(state.pins)
             self._intents_version = -1
             self._fence = lease.fence
             self._routes = None
@@ -129,7 +134,8 @@ class Controller:
         assert self._fence is not None
         await self._reload_intents()
         in_flight = self._actor.in_flight
-        observed = await self._observer.observe(self._intents, self._pools, self._instances, self._replicas)
+        in_force = [intent.in_force(self._rollouts.get(intent.service.name)) for intent in self._intents]
+        observed = await self._observer.observe(in_force, self._pools, self._instances, self._replicas)
         snapshot = Snapshot(
             now=self._ports.clock.now(),
             fleet=self._fleet,
@@ -142,6 +148,8 @@ class Controller:
             memories=self._memories,
             counters=self._counters,
             places=self._places,
+            rollouts=self._rollouts,
+            pins=self._pins,
             listings=observed.listings,
             consistency_s={name: provider.consistency_s for name, provider in self._ports.providers.items()},
             offers=observed.offers,
@@ -199,6 +207,9 @@ class Controller:
         self._memories = {**self._memories, **dict(made.memories)}
         self._counters = {**self._counters, **dict(made.counters)}
         self._places = {**self._places, **{str(one.place): one for one in made.places}}
+        self._rollouts = {**self._rollouts, **{one.service: one for one in made.rollouts}}
+        kept = {name: digest for name, digest in self._pins.items() if name not in made.removed_pins}
+        self._pins = {**kept, **dict(made.pins)}
 
     async def _send_routes(self, made: Plan) -> None:
         gateway = self._ports.gateway

@@ -1,6 +1,6 @@
 """One journal entry per tick: what was decided, holds too, on what, and what was begun and ended."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -65,10 +65,12 @@ class Stretches:
     def next(self, snapshot: Snapshot) -> tuple[float, Begin | None]:
         """Where the stretch of this tick began, and what it begins with if it begins here."""
         self._ticks += 1
-        if snapshot.intents == self._intents and self._ticks < STRETCH_TICKS:
+        # Those that Decisions are made from; earlier revisions are the Rollout's.
+        intents = tuple(replace(intent, revisions=()) for intent in snapshot.in_force())
+        if intents == self._intents and self._ticks < STRETCH_TICKS:
             return self._began_at, None
-        self._began_at, self._ticks, self._intents = snapshot.now, 0, snapshot.intents
-        return snapshot.now, Begin(intents=snapshot.intents, memories=tuple(snapshot.memories.items()))
+        self._began_at, self._ticks, self._intents = snapshot.now, 0, intents
+        return snapshot.now, Begin(intents=intents, memories=tuple(snapshot.memories.items()))
 
 
 def entry(snapshot: Snapshot, made: Plan, stretches: Stretches) -> bytes:

@@ -93,7 +93,7 @@ class Observer:
         """One look at everything, at most `BUDGET_S` long."""
         by_name = {intent.service.name: intent for intent in intents}
         targets = [
-            _target(replica, by_name[replica.service].service, replica.address)
+            _target(replica, _running(by_name[replica.service], replica), replica.address)
             for replica in replicas.values()
             if replica.phase is ReplicaPhase.READY and replica.address is not None and replica.service in by_name
         ]
@@ -170,7 +170,7 @@ class Observer:
 
     async def _ask_nodes(self, instances: Mapping[InstanceId, Instance]) -> dict[InstanceId, NodeStatus | Unknown]:
         sources: dict[InstanceId, Callable[[], Awaitable[NodeStatus]]] = {
-            instance.id: _status_of(self._ports.nodes, instance.address)
+            instance.id: _status_of(self._ports, instance.address)
             for instance in instances.values()
             if instance.address is not None
             and instance.phase in (InstancePhase.BOOTING, InstancePhase.READY)
@@ -208,6 +208,10 @@ class Observer:
             await asyncio.gather(self._scrape, return_exceptions=True)
 
 
+def _running(intent: Intent, replica: Replica) -> Service:
+    return intent.running(replica.revision) or intent.service
+
+
 def _target(replica: Replica, service: Service, address: str) -> Target:
     gpus = wants_gpus(service)
     return Target(
@@ -233,8 +237,12 @@ async def offers_of(provider: Provider, pool: Pool) -> tuple[Offer, ...]:
     return tuple(found)
 
 
-def _status_of(nodes: NodeLink, address: str) -> Callable[[], Awaitable[NodeStatus]]:
-    return lambda: nodes.status(address)
+def _status_of(ports: Ports, address: str) -> Callable[[], Awaitable[NodeStatus]]:
+    async def heard() -> NodeStatus:
+        status = await ports.nodes.status(address)
+        return replace(status, heard_at=ports.clock.now())
+
+    return heard
 
 
 def _price(offer: Offer) -> tuple[bool, float]:

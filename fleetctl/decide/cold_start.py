@@ -4,8 +4,10 @@ The rates are round figures of published cold starts: a Llama 3.1 8B container o
 cached (BentoML, 2025-04), a serving image in 4 to 6 (AWS ML blog, 2026-06), an engine's own start in 35 s to 8 minutes.
 """
 
-import re
+from typing import assert_never
 
+from fleetctl.decide.weight_size import fetch_s, guessed_bytes
+from fleetctl.model.replicas import Origin
 from fleetctl.model.services import Service, Tier
 
 INSTANCE_S = 90.0
@@ -14,11 +16,8 @@ IMAGE_GB = 10.0
 """A serving image, compressed; vLLM's and SGLang's are 8 to 15."""
 IMAGE_GB_PER_S = 0.1
 """Pulled and unpacked."""
-WEIGHTS_GB_PER_S = 0.4
-"""From a hub or a bucket in the region onto a disk."""
-BYTES_PER_PARAMETER = 2.0
-PARAMETERS_GUESS = 8.0
-"""In thousand millions, of a model whose name does not say."""
+WEIGHTS_GUESS_GB = 16.0
+"""Of a model whose name does not say: one of 8 thousand million parameters, in two bytes each."""
 ENGINE_S = 60.0
 ENGINE_S_PER_GB = 1.0
 """Loading, compiling, capturing: larger models take longer."""
@@ -29,29 +28,24 @@ RESUME_S = 60.0
 """A stopped machine, from the order to a login."""
 MOST_S = 1800.0
 
-_BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?[bB](?![A-Za-z0-9])")
-
-
-def parameters(model: str) -> float | None:
-    """Thousand millions of parameters, as the model's name tells: 8.0 for `Llama-3.1-8B`, 56.0 for `Mixtral-8x7B`."""
-    found = _BILLIONS.findall(model.split("@")[0].rsplit("/", 1)[-1])
-    if not found:
-        return None
-    return max(float(count) * (float(times) if times else 1.0) for count, times in found)
-
 
 def cold_s(service: Service) -> float:
     """Seconds from an order to the first token: what the file says, or an estimate from the size of the model."""
     if service.cold_start.cold_s is not None:
         return service.cold_start.cold_s
     image_s = IMAGE_GB / IMAGE_GB_PER_S if service.image is not None else 0.0
-    return min(MOST_S, INSTANCE_S + image_s + _gigabytes(service) / WEIGHTS_GB_PER_S + _engine_s(service))
+    return min(MOST_S, INSTANCE_S + image_s + fetch_s(gigabytes(service) * 1e9) + _engine_s(service))
 
 
 def standby_s(service: Service, tier: Tier) -> float:
     """The same from a Slot that stands by."""
     if service.cold_start.standby_s is not None:
         return service.cold_start.standby_s
+    return tier_s(service, tier)
+
+
+def tier_s(service: Service, tier: Tier) -> float:
+    """The same by the tier alone, whatever the file says of its own."""
     guess_s = {
         Tier.HOT: HOT_S,
         Tier.ASLEEP: WAKE_S,
@@ -61,9 +55,29 @@ def standby_s(service: Service, tier: Tier) -> float:
     return min(cold_s(service), guess_s)
 
 
+def stages_s(service: Service, origin: Origin) -> dict[str, float]:
+    """A guess of each stage of a start from there, in seconds; image and weights come side by side."""
+    engine = {"engine": _engine_s(service)}
+    match origin:
+        case "hot":
+            return {"settle": HOT_S}
+        case "asleep":
+            return {"wake": WAKE_S}
+        case "warm":
+            return engine
+        case "stopped":
+            return {"boot": RESUME_S, **engine}
+        case "cold":
+            image = {"image": IMAGE_GB / IMAGE_GB_PER_S} if service.image is not None else {}
+            return {"boot": INSTANCE_S, **image, "weights": fetch_s(gigabytes(service) * 1e9), **engine}
+    assert_never(origin)
+
+
 def _engine_s(service: Service) -> float:
-    return ENGINE_S + ENGINE_S_PER_GB * _gigabytes(service)
+    return ENGINE_S + ENGINE_S_PER_GB * gigabytes(service)
 
 
-def _gigabytes(service: Service) -> float:
-    return BYTES_PER_PARAMETER * (parameters(service.model) or PARAMETERS_GUESS)
+def gigabytes(service: Service) -> float:
+    """Of the weights, as the model's name tells; of a usual model where it does not."""
+    size = guessed_bytes(service.model)
+    return WEIGHTS_GUESS_GB if size is None else size / 1e9

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from fleetctl.decide.draft import own_pool, standby_of
 from fleetctl.decide.placement import gpus_needed, standby_slots
 from fleetctl.decide.schedules import bounds
+from fleetctl.decide.sleeping import shares
 from fleetctl.model.instances import Instance, Offer
 from fleetctl.model.names import PoolName
 from fleetctl.model.services import Gpu, Market, Pool, Service
@@ -124,13 +126,19 @@ def machines(pool: Pool, services: Sequence[Service], machine: Gpu | None, *, no
     held = machine or pool.gpu[0]
     least: list[int] = []
     most: list[int] = []
+    beds: list[int] = []
     for service in services:
         needed = gpus_needed(service, held)
         if needed is None:
             continue
-        low, high = _replicas(pool, service, now)
-        least += [needed] * low
+        low, high, spare = _replicas(pool, service, now)
+        if shares(pool, service):
+            # Those of one Service lie apart, those of several on each other.
+            beds = [max(pair) for pair in zip_longest(beds, [needed] * spare, fillvalue=0)]
+            spare = 0
+        least += [needed] * (low + spare)
         most += [needed] * high
+    least += beds
     floor = min(pool.min, pool.max) if services else 0
     return (
         min(pool.max, max(floor, _packed(least, held.count))),
@@ -138,8 +146,8 @@ def machines(pool: Pool, services: Sequence[Service], machine: Gpu | None, *, no
     )
 
 
-def _replicas(pool: Pool, service: Service, now: float) -> tuple[int, int]:
-    """Slots at the least load and at the most: the Standby lies within `max`, whichever is more."""
+def _replicas(pool: Pool, service: Service, now: float) -> tuple[int, int, int]:
+    """Replicas at the least load and at the most, and the Standby beside the least: it lies within `max`."""
     scaling = service.scaling
     timed = bounds(service.schedule, now)
     count = scaling.replicas if scaling.policy == "fixed" and scaling.replicas is not None else scaling.min
@@ -147,7 +155,7 @@ def _replicas(pool: Pool, service: Service, now: float) -> tuple[int, int]:
     standby = standby_of(pool, service)
     # A machine that stands by stopped runs first, to get its image and weights: it is counted as one that runs.
     spare = min(standby_slots(standby, service), scaling.max - serving)
-    return serving + spare, scaling.max
+    return serving, scaling.max, spare
 
 
 def _packed(needs: Sequence[int], room: int) -> int:

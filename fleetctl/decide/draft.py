@@ -1,13 +1,17 @@
 """The Plan of one tick while it is being made: rows as they will be, and what follows from them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+from fleetctl.decide.images import pins
 from fleetctl.model.decisions import Action, Event
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, PoolName, ReplicaId, ServiceName
+from fleetctl.model.nodes import Artifact, EngineCache, Feed
 from fleetctl.model.replicas import Replica
+from fleetctl.model.rollouts import Rollout
 from fleetctl.model.services import Pool, Service, Standby
 from fleetctl.model.snapshots import Intent, Snapshot
+from fleetctl.model.starts import Start
 
 
 class Draft:
@@ -21,8 +25,13 @@ class Draft:
         self.counters: dict[str, int] = dict(snapshot.counters)
         self.actions: list[Action] = []
         self.events: list[Event] = []
-        self.intents: Mapping[ServiceName, Intent] = {intent.service.name: intent for intent in snapshot.intents}
-        self.pools: Mapping[PoolName, Pool] = _pools(snapshot)
+        self.starts: list[Start] = []
+        """Those that ended in this tick."""
+        intents = snapshot.in_force()
+        self.intents: Mapping[ServiceName, Intent] = {intent.service.name: intent for intent in intents}
+        """Each of the revision that holds, which need not be the declared one."""
+        self.rollouts: dict[ServiceName, Rollout] = dict(snapshot.rollouts)
+        self.pools: Mapping[PoolName, Pool] = _pools(snapshot, intents)
         self.failed_services: dict[ServiceName, int] = {}
         self.refused: dict[ServiceName, str] = {}
         """Why a machine that a Service needs may not be launched."""
@@ -32,14 +41,24 @@ class Draft:
         """Slots that this tick's Decisions want to stand by, where the file leaves it to them."""
         self.taken: dict[str, int] = {}
         """By `str(Place)`: machines that were announced this very tick to be taken away there."""
+        self.pins: Mapping[str, str] = pins(snapshot)
+        """What each image's name by tag means, once a Node has fetched it."""
+        self.feeds: Mapping[InstanceId, tuple[Feed, ...]] | None = None
+        """Whom each Node follows for what; None: not found yet in this tick."""
+        self.engine_caches: dict[Hashable, EngineCache | None] = {}
+        """By what they follow from: found once for all Nodes of a kind."""
+        self.usable_caches: dict[InstanceId, tuple[Artifact, ...]] = {}
+        """Of each Node, as far as they were asked for in this tick."""
         self._pool_digests: dict[PoolName, str] = {}
         self._services_by_pool: dict[PoolName, list[Intent]] = {}
-        for intent in snapshot.intents:
+        for intent in intents:
             self._services_by_pool.setdefault(intent.service.pool_name, []).append(intent)
         self._by_instance: dict[InstanceId, set[ReplicaId]] = {}
         self._by_service: dict[ServiceName, set[ReplicaId]] = {}
         self._service_replicas: dict[ServiceName, Sequence[Replica]] = {}
         """What `of_service` last said of each, as long as it holds: it is asked often."""
+        self._service_revisions: dict[ServiceName, frozenset[str]] = {}
+        """The same of the revisions that run."""
         self._by_pool: dict[PoolName, list[InstanceId]] = {}
         for replica in self.replicas.values():
             self._index(replica)
@@ -62,10 +81,12 @@ class Draft:
             self._index(replica)
         self.replicas[replica.id] = replica
         self._service_replicas.pop(replica.service, None)
+        self._service_revisions.pop(replica.service, None)
 
     def remove_replica(self, replica: Replica) -> None:
         self._unindex(replica)
         self._service_replicas.pop(replica.service, None)
+        self._service_revisions.pop(replica.service, None)
         del self.replicas[replica.id]
 
     def of_service(self, service: ServiceName) -> Sequence[Replica]:
@@ -105,16 +126,42 @@ class Draft:
     def services_of(self, pool: PoolName) -> list[Intent]:
         return self._services_by_pool.get(pool, [])
 
+    def revisions_of(self, intent: Intent) -> list[str]:
+        """Those whose image and weights are held: what runs or comes in, and what an open Rollout may go back to."""
+        service = intent.service.name
+        found = {intent.revision, *self._running(service)}
+        rollout = self.rollouts.get(service)
+        if rollout is not None and rollout.open and rollout.from_revision:
+            found.add(rollout.from_revision)
+        return sorted(found)
+
+    def _running(self, service: ServiceName) -> frozenset[str]:
+        found = self._service_revisions.get(service)
+        if found is None:
+            found = self._service_revisions[service] = frozenset(one.revision for one in self.of_service(service))
+        return found
+
+    def service_of(self, replica: Replica) -> Service | None:
+        """The Service with what this Replica runs; of a revision that nobody knows any more, what others run."""
+        intent = self.intents.get(replica.service)
+        return None if intent is None else intent.running(replica.revision) or intent.service
+
     def pool_digest(self, pool: PoolName) -> str:
         """Changes when what the Pool's Nodes shall hold or run changes."""
         found = self._pool_digests.get(pool)
         if found is None:
             found = " ".join(
-                f"{intent.service.name} {intent.revision} {intent.up} {intent.service.startup_timeout_s}"
+                f"{intent.service.name} {self.revisions_of(intent)} {intent.up} {intent.service.startup_timeout_s}"
+                f" {intent.service.warm_up}"
+                f" {self._digests(intent)}"
                 for intent in self.services_of(pool)
             )
             self._pool_digests[pool] = found
         return found
+
+    def _digests(self, intent: Intent) -> str:
+        services = (intent.running(name) for name in self.revisions_of(intent))
+        return " ".join(sorted({self.pins.get(one.image or "", "") for one in services if one is not None}))
 
     # identifiers
 
@@ -150,10 +197,10 @@ def _age(replica: Replica) -> tuple[float, str]:
     return (replica.created_at, replica.id)
 
 
-def _pools(snapshot: Snapshot) -> dict[PoolName, Pool]:
+def _pools(snapshot: Snapshot, intents: Sequence[Intent]) -> dict[PoolName, Pool]:
     """The declared Pools, and one for each Service that names none."""
     pools = {pool.name: pool for pool in snapshot.pools}
-    for intent in snapshot.intents:
+    for intent in intents:
         service = intent.service
         if service.pool is None and service.pool_name not in pools:
             pools[service.pool_name] = own_pool(service)
@@ -168,7 +215,7 @@ def standby_of(pool: Pool, service: Service) -> Standby:
 def own_pool(service: Service) -> Pool:
     """The Pool of a Service that names none: one Replica an Instance, room for its `max` and what comes on top.
 
-    On top come its Standby and, in a Rollout, one step of new Replicas before the old ones leave.
+    On top come its Standby and, in a Rollout, the surge of new Replicas before the old ones leave.
     """
     standby = service.standby
     pool = Pool(name=service.pool_name, gpu=service.gpu, placement=service.placement)
@@ -179,5 +226,5 @@ def own_pool(service: Service) -> Pool:
         gpu=pool.gpu,
         placement=pool.placement,
         standby=spare,
-        max=service.scaling.max + max(slots, service.scaling.step),
+        max=service.scaling.max + max(slots, service.rollout.surge or service.scaling.step),
     )

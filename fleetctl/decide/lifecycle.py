@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+from fleetctl.decide import starts
 from fleetctl.decide.draft import Draft
 from fleetctl.model.decisions import Outcome, Verb
 from fleetctl.model.instances import Instance, InstancePhase, InstanceSeen, Listing, Sighting, Wanted
 from fleetctl.model.names import InstanceId, ProviderName
 from fleetctl.model.nodes import NodeStatus, ReplicaStatus
 from fleetctl.model.notices import Notice
-from fleetctl.model.replicas import Replica, ReplicaPhase, Role, Stage
+from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.signals import Reading, Unknown
 
 BOOT_LIMIT_S = 1800.0
@@ -76,11 +77,17 @@ def _outcome(draft: Draft, outcome: Outcome) -> None:
         # What was refused and given back keeps its failure, so that the Offer rests.
         instance = replace(instance, failures=0, failed_at=None, failure=None, failure_code=None)
     match outcome.verb:
-        case Verb.LAUNCH if instance.phase is InstancePhase.INTENDED:
-            instance = _enter(instance, InstancePhase.BOOTING, outcome.at)
+        case Verb.LAUNCH if instance.phase in (InstancePhase.INTENDED, InstancePhase.BOOTING):
+            instance = replace(instance, launched_at=outcome.at)
+            if instance.phase is InstancePhase.INTENDED:
+                instance = _enter(instance, InstancePhase.BOOTING, outcome.at)
         case Verb.START if instance.phase is InstancePhase.STOPPED:
             instance = replace(
-                _enter(instance, InstancePhase.BOOTING, outcome.at), booted_at=None, resumed_at=outcome.at
+                _enter(instance, InstancePhase.BOOTING, outcome.at),
+                booted_at=None,
+                # One that has never run, as where a listing shows what is being made as stopped, is no Standby's start.
+                resumed_at=instance.resumed_at if instance.booted_at is None else outcome.at,
+                launched_at=outcome.at,
             )
         case Verb.STOP if instance.wanted is Wanted.STOPPED:
             instance = _enter(instance, InstancePhase.STOPPING, outcome.at)
@@ -210,9 +217,9 @@ def _node(draft: Draft, instance: Instance, status: NodeStatus) -> None:
     for seen in status.replicas:
         replica = known.get(seen.id)
         if replica is not None:
-            _replica(draft, replica, seen)
+            _replica(draft, replica, seen, status)
         elif strange:
-            _adopt_replica(draft, instance, seen)
+            _adopt_replica(draft, instance, seen, status)
 
 
 def _noticed(draft: Draft, instance: Instance, said: Notice | None) -> Instance:
@@ -231,7 +238,7 @@ def _noticed(draft: Draft, instance: Instance, said: Notice | None) -> Instance:
     return instance
 
 
-def _adopt_replica(draft: Draft, instance: Instance, seen: ReplicaStatus) -> None:
+def _adopt_replica(draft: Draft, instance: Instance, seen: ReplicaStatus, status: NodeStatus) -> None:
     intent = draft.intents.get(seen.service)
     if intent is None or not intent.up or seen.phase is ReplicaPhase.FAILED or seen.id in draft.replicas:
         return
@@ -248,7 +255,7 @@ def _adopt_replica(draft: Draft, instance: Instance, seen: ReplicaStatus) -> Non
             created_at=draft.now,
             bound_at=draft.now,
             ready_at=draft.now if seen.phase is ReplicaPhase.READY else None,
-            stages=seen.stages,
+            stages=starts.ours(seen.stages, lead_s=starts.clock_lead_s(None, status, draft.now)),
         )
     )
     draft.say("replica", f"replica/{seen.id}", f"found running on {instance.id}, not in the store: adopted")
@@ -258,14 +265,22 @@ def _adopt_replica(draft: Draft, instance: Instance, seen: ReplicaStatus) -> Non
             return
 
 
-def _replica(draft: Draft, replica: Replica, seen: ReplicaStatus) -> None:
+def _replica(draft: Draft, replica: Replica, seen: ReplicaStatus, status: NodeStatus) -> None:
+    before = replica
+    if starts.over(before):
+        if (seen.phase, seen.address) == (before.phase, before.address):
+            return
+    else:
+        replica = replace(replica, clock_lead_s=starts.clock_lead_s(replica.clock_lead_s, status, draft.now))
     if seen.phase is ReplicaPhase.FAILED:
         detail = seen.failure or "no reason given"
         what = "died" if replica.ready_at is not None else "failed to start"
         draft.say("warning", f"replica/{replica.id}", f"{what} on {replica.instance}: {detail}")
         if replica.ready_at is None:
             draft.failed_services[replica.service] = draft.failed_services.get(replica.service, 0) + 1
-        draft.remove_replica(replica)
+        if not starts.over(before):
+            starts.failed(draft, starts.seen(draft, replica, seen), detail)
+        draft.remove_replica(before)
         return
     ready_at = replica.ready_at
     if seen.phase is ReplicaPhase.READY and ready_at is None:
@@ -275,22 +290,11 @@ def _replica(draft: Draft, replica: Replica, seen: ReplicaStatus) -> None:
             f"replica/{replica.id}",
             f"ready on {replica.instance} after {draft.now - replica.created_at:.1f} s ({replica.origin})",
         )
-    stages = _with_slot_stage(replica, seen.stages)
-    if (seen.phase, seen.address, stages, ready_at) != (
-        replica.phase,
-        replica.address,
-        replica.stages,
-        replica.ready_at,
-    ):
-        draft.put_replica(replace(replica, phase=seen.phase, address=seen.address, stages=stages, ready_at=ready_at))
-
-
-def _with_slot_stage(replica: Replica, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The node's stages, after the wait for a Slot that only the controller knows."""
-    if replica.bound_at is None or replica.bound_at <= replica.created_at:
-        return stages
-    slot = Stage(name="instance", started_at=replica.created_at, ended_at=replica.bound_at)
-    return (slot, *stages)
+    replica = starts.seen(draft, replace(replica, phase=seen.phase, address=seen.address, ready_at=ready_at), seen)
+    if replica != before:
+        draft.put_replica(replica)
+    if starts.over(replica) and not starts.over(before):
+        starts.ended(draft, replica, seen)
 
 
 def _silent(draft: Draft, instance: Instance, unknown: Unknown) -> None:
@@ -320,6 +324,9 @@ def _give_up(draft: Draft, instance: Instance, why: str) -> None:
 
 def _lose_replicas(draft: Draft, instance: Instance) -> None:
     for replica in draft.on_instance(instance.id):
+        if not starts.over(replica):
+            why = f": {instance.failure}" if instance.failure else ""
+            starts.failed(draft, replica, f"lost with instance {instance.id}{why}")
         draft.remove_replica(replica)
         draft.say("warning", f"replica/{replica.id}", f"lost with instance {instance.id}; it is replaced")
 

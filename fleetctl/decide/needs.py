@@ -13,14 +13,23 @@ REHEARSAL = "rehearsal"
 """The engine that has no model: it needs neither a GPU nor its image."""
 
 
-def unmet(service: Service, instance: Instance, status: NodeStatus) -> str:
-    """Why the Service cannot run on this Node, and what to do; empty: it can, as far as the Node has told."""
+def unmet(service: Service, instance: Instance, status: NodeStatus, *, lazy: str | None = None) -> str:
+    """Why the Service cannot run on this Node, and what to do; empty: it can, as far as the Node has told.
+
+    `lazy`: the snapshotter by which its Pool wants images begun before they are here.
+    """
     if service.engine == REHEARSAL:
         return ""
     if service.image is not None and status.runtime == "":
         return (
             f"{instance.id} has nothing that runs containers, and {service.name} runs in {service.image}: start Docker "
             "there, or leave image out"
+        )
+    if service.image is not None and lazy and status.snapshotter is not None and status.snapshotter != lazy:
+        there = f"containerd's {status.snapshotter}" if status.snapshotter else "Docker's own store"
+        return (
+            f"{instance.id} unpacks images by {there}, and pool {instance.pool} says lazy: {lazy}: set up that "
+            "snapshotter and Docker's containerd image store there, or take lazy out"
         )
     if status.driver is None:
         return ""

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import needs
+from fleetctl.decide import needs, starts
 from fleetctl.decide.desired import artifacts
 from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.images import by_digest
+from fleetctl.decide.sleeping import awake, beds, fitting, on_blocked_gpu, room_for, shares
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.nodes import ArtifactState, NodeStatus
@@ -39,53 +41,42 @@ def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None, r
     added besides, for those on Instances that their cloud may take back. Returns what is left of `allowed`.
     """
     service = intent.service
-    every = draft.of_service(service.name)
-    serving = [replica for replica in every if replica.role is Role.SERVING]
-    fresh = [replica for replica in serving if replica.revision == intent.revision]
-    stale = [replica for replica in serving if replica.revision != intent.revision]
+    fresh = [replica for replica in draft.of_service(service.name) if replica.role is Role.SERVING]
     missing = desired - len(fresh)
-    if stale and missing > 0:
-        # A new revision comes in by surge of one step, and takes over one ready Replica at a time.
-        coming = sum(1 for replica in fresh if replica.phase is not ReplicaPhase.READY)
-        missing = min(missing, max(0, service.scaling.step - coming))
     hinted = [replica for replica in fresh if draft.hinted(replica)]
     staying = [replica for replica in fresh if not draft.hinted(replica)]
-    if hinted and missing <= 0 and not stale:
+    if hinted and missing <= 0:
         # They move as a Rollout does, a step at a time, and never above `max`.
         coming = sum(1 for replica in staying if replica.phase is not ReplicaPhase.READY)
         spare = min(room, service.scaling.max - len(fresh), service.scaling.step - coming)
         missing = max(0, min(desired - len(staying), spare))
     elif missing > 0:
-        missing -= _undrain(draft, intent, every, missing)
+        missing -= take_back(draft, intent, intent.revision, missing)
     if allowed is not None:
         missing = min(missing, allowed)
         allowed -= max(0, missing)
     for _ in range(max(0, missing)):
-        _add(draft, intent)
-    ready = sum(1 for replica in fresh if replica.phase is ReplicaPhase.READY)
-    surplus = max(0, len(stale) - max(0, desired - ready))
-    for replica in _victims(draft, stale)[:surplus]:
-        drain(draft, replica, "an older revision")
+        add(draft, intent, intent.revision)
     kept = min(len(staying), desired)
     there = sum(1 for replica in staying if replica.phase is ReplicaPhase.READY)
     surplus = len(hinted) - max(0, min(desired - there, service.scaling.max - kept))
-    for replica in _victims(draft, hinted)[: max(0, surplus)]:
+    for replica in least_useful(draft, hinted)[: max(0, surplus)]:
         drain(draft, replica, f"{replica.instance} may be taken back, and others serve")
-    for replica in _victims(draft, staying)[: max(0, len(staying) - desired)]:
+    for replica in least_useful(draft, staying)[: max(0, len(staying) - desired)]:
         drain(draft, replica, "fewer are wanted")
     return allowed
 
 
-def _undrain(draft: Draft, intent: Intent, every: Sequence[Replica], wanted: int) -> int:
-    """Draining Replicas of the right revision are the quickest to have back."""
+def take_back(draft: Draft, intent: Intent, revision: str, wanted: int) -> int:
+    """Up to `wanted` draining Replicas of that revision serve again, the quickest there are; how many do."""
     back = [
         replica
-        for replica in every
+        for replica in draft.of_service(intent.service.name)
         if replica.role is Role.DRAINING
-        and replica.revision == intent.revision
+        and replica.revision == revision
         and replica.phase is ReplicaPhase.READY
         and not draft.reclaimed(replica)
-    ][:wanted]
+    ][: max(0, wanted)]
     for replica in back:
         draft.put_replica(replace(replica, role=Role.SERVING, drain_from=None))
         draft.say("replica", f"replica/{replica.id}", "taken back from draining")
@@ -96,7 +87,8 @@ _SOON = 1
 """The last of the ranks below whose Standby is there already and need not be waited for."""
 
 
-def _add(draft: Draft, intent: Intent) -> None:
+def add(draft: Draft, intent: Intent, revision: str) -> None:
+    """One more serving Replica of that revision: the best of the Standby, or else a new one."""
     service = intent.service
     ranks: dict[tuple[Role, ReplicaPhase], tuple[int, Origin]] = {
         (Role.HOT, ReplicaPhase.READY): (0, "hot"),
@@ -107,7 +99,7 @@ def _add(draft: Draft, intent: Intent) -> None:
     best: tuple[tuple[bool, bool, int], Origin, Replica] | None = None
     for replica in draft.of_service(service.name):
         rank = ranks.get((replica.role, replica.phase))
-        if rank is None or replica.revision != intent.revision:
+        if rank is None or replica.revision != revision or on_blocked_gpu(draft, replica):
             continue
         # Of those that could serve soon, one that may be taken away comes last.
         key = (rank[0] > _SOON, draft.hinted(replica), rank[0])
@@ -115,21 +107,29 @@ def _add(draft: Draft, intent: Intent) -> None:
             best = (key, rank[1], replica)
     if best is None:
         made = ReplicaId(draft.new_id(service.name))
-        draft.put_replica(Replica(id=made, service=service.name, revision=intent.revision, created_at=draft.now))
+        draft.put_replica(Replica(id=made, service=service.name, revision=revision, created_at=draft.now))
         return
     _, origin, replica = best
+    _promote(draft, replica, origin, since=draft.now)
+
+
+def _promote(draft: Draft, replica: Replica, origin: Origin, *, since: float) -> None:
+    """Let a Standby serve; it has been wanted `since`."""
     ready_at = draft.now if replica.phase is ReplicaPhase.READY else None
     draft.put_replica(
         replace(
             replica,
             role=Role.SERVING,
             origin=origin,
-            created_at=draft.now,
+            created_at=since,
             bound_at=draft.now,
             ready_at=ready_at,
+            asleep_at=None,
             stages=(),
         )
     )
+    if ready_at is not None:
+        starts.ended(draft, draft.replicas[replica.id])
     draft.say("replica", f"replica/{replica.id}", f"promoted from {origin} standby on {replica.instance}")
 
 
@@ -143,8 +143,8 @@ _WARMTH = {
 }
 
 
-def _victims(draft: Draft, replicas: Sequence[Replica]) -> list[Replica]:
-    """Least useful first: far from ready, then alone on its Instance (which can then go), least loaded, newest."""
+def least_useful(draft: Draft, replicas: Sequence[Replica]) -> list[Replica]:
+    """Those first: far from ready, then alone on its Instance (which can then go), least loaded, newest."""
     crowd: dict[str, int] = {}
     for replica in replicas:
         if replica.instance is not None:
@@ -191,7 +191,9 @@ def release_drained(draft: Draft, intent: Intent, queue: QueueStats | None, *, g
         right = replica.revision == intent.revision and not draft.reclaimed(replica)
         if intent.up and not overdue and right and tier in (Tier.HOT, Tier.ASLEEP):
             role = Role.HOT if tier is Tier.HOT else Role.ASLEEP
-            held = sum(1 for other in draft.of_service(service.name) if other.role is role)
+            # One that still waits for a Slot is not kept: this engine has loaded already.
+            others = (other for other in draft.of_service(service.name) if other.instance is not None)
+            held = sum(1 for other in others if other.role is role)
             if held < standby_wanted(draft, intent, pool):
                 draft.put_replica(replace(replica, role=role, drain_from=None))
                 draft.say("replica", f"replica/{replica.id}", f"drained; recycled as {tier} standby")
@@ -240,13 +242,17 @@ def keep_standby_replicas(draft: Draft, intent: Intent, *, allowed: int | None) 
     role = {Tier.HOT: Role.HOT, Tier.ASLEEP: Role.ASLEEP}.get(tier)
     wanted = standby_wanted(draft, intent, pool) if role is not None else 0
     idle = [replica for replica in draft.of_service(service.name) if replica.role in (Role.HOT, Role.ASLEEP)]
-    right = [replica for replica in idle if replica.role is role and replica.revision == intent.revision]
-    for replica in [replica for replica in idle if replica not in right] + _victims(draft, right)[
+    # What stands by follows once all that serves is of the new revision: until then it may be needed as it is.
+    rollout = draft.rollouts.get(service.name)
+    moving = rollout is not None and rollout.open and rollout.from_revision != ""
+    revisions = {intent.revision, rollout.from_revision} if rollout is not None and moving else {intent.revision}
+    right = [replica for replica in idle if replica.role is role and replica.revision in revisions]
+    for replica in [replica for replica in idle if replica not in right] + least_useful(draft, right)[
         : max(0, len(right) - wanted)
     ]:
         draft.remove_replica(replica)
         draft.say("replica", f"replica/{replica.id}", "standby no longer wanted: stopped")
-    if role is None:
+    if role is None or moving:
         return
     missing = wanted - len(right)
     for _ in range(max(0, missing if allowed is None else min(missing, allowed))):
@@ -281,8 +287,34 @@ def choose_gpus(free: Sequence[int], count: int) -> tuple[int, ...] | None:
     return tuple(free[:count])
 
 
+def _wake_instead(draft: Draft, pool: Pool) -> None:
+    """Who still waits for a Slot is served by one asleep whose GPUs have become free meanwhile."""
+    for intent in draft.services_of(pool.name) if pool.standby.share else ():
+        every = draft.of_service(intent.service.name)
+        waiting = [one for one in every if one.role is Role.SERVING and one.instance is None]
+        for replica in every:
+            if replica.role is not Role.ASLEEP or awake(replica) or on_blocked_gpu(draft, replica):
+                continue
+            first = next((one for one in waiting if one.revision == replica.revision), None)
+            if first is not None:
+                waiting.remove(first)
+                draft.remove_replica(first)
+                _promote(draft, replica, "asleep", since=first.created_at)
+
+
+def _bed(draft: Draft, instance: Instance, service: Service, count: int) -> tuple[int, ...] | None:
+    """GPUs of which nobody is awake, for one more engine to load and then to sleep: beside others, else alone."""
+    total = instance.offer.gpu.count
+    if not room_for(draft, instance, beds(draft, instance.id, total, now=False), service):
+        return None
+    those = beds(draft, instance.id, total, now=True)
+    beside = {gpu: whose for gpu, whose in those.items() if whose}
+    return choose_gpus(fitting(beside, service), count) or choose_gpus(fitting(those, service), count)
+
+
 def bind(draft: Draft, pool: Pool) -> list[Replica]:
     """Give each pending Replica of the Pool the best free Slot on a Node that answers; the rest is returned."""
+    _wake_instead(draft, pool)
     waiting = [
         replica
         for intent in draft.services_of(pool.name)
@@ -303,20 +335,22 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
     ]
     left: list[Replica] = []
     for replica in waiting:
-        service = draft.intents[replica.service].service
+        service = draft.service_of(replica) or draft.intents[replica.service].service
         best: tuple[tuple[bool, bool, int, float], Instance, tuple[int, ...], bool] | None = None
         lacking = ""
         for instance, status in nodes:
             count = gpus_needed(service, instance.offer.gpu)
             free = free_gpus(draft, instance)
             gpus = choose_gpus(free, count) if count is not None else None
+            if count is not None and replica.role is Role.ASLEEP and shares(pool, service):
+                gpus = _bed(draft, instance, service, count)
             if gpus is None:
                 continue
-            why = needs.unmet(service, instance, status)
+            why = needs.unmet(service, instance, status, lazy=pool.lazy)
             if why:
                 lacking = lacking or why
                 continue
-            warm = holds_artifacts(status, service)
+            warm = holds_artifacts(draft, status, service)
             rank = (not warm, instance.hinted, len(free), instance.created_at)
             if best is None or rank < best[0]:
                 best = (rank, instance, gpus, warm)
@@ -339,9 +373,11 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
     return left
 
 
-def holds_artifacts(status: NodeStatus, service: Service) -> bool:
+def holds_artifacts(draft: Draft, status: NodeStatus, service: Service) -> bool:
+    """Whether the Node holds all that the Service needs; an image that it fetched by tag counts by its digest."""
     present = {held.artifact for held in status.artifacts if held.state is ArtifactState.PRESENT}
-    return all(artifact in present for artifact in artifacts(service))
+    present |= {by_digest(held) for held in status.artifacts if held.state is ArtifactState.PRESENT and held.digest}
+    return all(artifact in present for artifact in artifacts(service, draft.pins))
 
 
 def _origin(replica: Replica, instance: Instance, *, warm: bool) -> Origin:

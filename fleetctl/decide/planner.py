@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import budget, desired, lifecycle, needs, notices, offers, placement, pools
+from fleetctl.decide import budget, desired, lifecycle, needs, notices, offers, placement, pools, rollout, trial
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.engine_signals import fullest, utilization, wants_gpus, wants_latencies
 from fleetctl.decide.flow import measured
@@ -29,7 +29,8 @@ def plan(snapshot: Snapshot) -> Plan:
     notices.heed(draft)
     decisions: list[Decision] = []
     memories: list[tuple[ServiceName, Memory]] = []
-    for intent in snapshot.intents:
+    for declared, intent in zip(snapshot.intents, draft.intents.values(), strict=True):
+        trial.begin(draft, declared)
         decision, memory = _decide(draft, intent)
         decisions.append(decision)
         if memory != snapshot.memories.get(intent.service.name):
@@ -38,7 +39,7 @@ def plan(snapshot: Snapshot) -> Plan:
         assert decision.inputs is not None
         allowed, _ = starts_allowed(memory, coming=decision.inputs.coming, now=snapshot.now)
         room = notices.room(draft, intent)
-        left = placement.resize(draft, intent, decision.desired, allowed=allowed, room=room)
+        left = rollout.resize(draft, intent, decision, allowed=allowed, room=room)
         placement.keep_standby_replicas(draft, intent, allowed=left)
     for pool in draft.pools.values():
         waiting = placement.bind(draft, pool)
@@ -60,6 +61,10 @@ def plan(snapshot: Snapshot) -> Plan:
             (prefix, number) for prefix, number in draft.counters.items() if snapshot.counters.get(prefix) != number
         ),
         places=offers.experienced(draft),
+        rollouts=tuple(row for key, row in draft.rollouts.items() if row is not snapshot.rollouts.get(key)),
+        starts=tuple(draft.starts),
+        pins=tuple((name, digest) for name, digest in draft.pins.items() if snapshot.pins.get(name) != digest),
+        removed_pins=tuple(name for name in snapshot.pins if name not in draft.pins),
         actions=tuple(draft.actions),
         routes=desired.routes(draft),
         events=tuple(draft.events),
@@ -100,6 +105,7 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
     readings, now = snapshot.readings, snapshot.now
     flow, tally = measured(memory.tally, loaded, readings, queue, load, now, latencies=wants_latencies(service))
     coming = (ReplicaPhase.READY, ReplicaPhase.ASLEEP)
+    in_rollout, trouble = trial.told(draft.rollouts.get(service.name))
     inputs = Inputs(
         at=snapshot.now,
         load=load if isinstance(load, Load) else None,
@@ -120,6 +126,8 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         price_per_replica=_price_per_replica(draft, service, fresh_serving),
         shared_standby=_shared_standby(draft, service),
         notices=notices.notes(draft, intent),
+        rollout=in_rollout,
+        trouble=trouble,
     )
     return inputs, replace(memory, tally=tally)
 
@@ -135,10 +143,14 @@ def _loaded(replicas: Sequence[Replica]) -> list[Replica]:
 
 def _failures(draft: Draft, intent: Intent, memory: Memory, fresh: list[Replica]) -> tuple[float, ...]:
     """The Service's failed starts with this tick's, cleared by a success or a changed file."""
+    row = draft.rollouts.get(intent.service.name)
+    if row is not None and row.open and row.from_revision and not row.proven:
+        return ()  # the Rollout counts them: they are no reason to hold back the revision that serves
+    since = max(intent.changed_at, (row.ended_at or 0.0) if row is not None and row.reason else 0.0)
     failures = memory.failures
     if failures and any(replica.ready_at is not None and replica.ready_at > failures[-1] for replica in fresh):
         failures = ()
-    failures = tuple(at for at in failures if at > intent.changed_at)
+    failures = tuple(at for at in failures if at > since)
     failures += (draft.now,) * draft.failed_services.get(intent.service.name, 0)
     return failures[-FAILURES_KEPT:]
 

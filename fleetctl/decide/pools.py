@@ -1,15 +1,17 @@
 """Instances of a Pool: the Slots its Replicas need + Standby − what is there or on its way."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fleetctl.decide import budget, offers
 from fleetctl.decide.draft import Draft, standby_of
-from fleetctl.decide.placement import free_gpus, gpus_needed, holds_artifacts, standby_wanted
+from fleetctl.decide.placement import choose_gpus, free_gpus, gpus_needed, holds_artifacts, standby_wanted
 from fleetctl.decide.rests import too_soon
+from fleetctl.decide.sleeping import beds, fitting, room_for, shares
 from fleetctl.model.decisions import Action, Verb
+from fleetctl.model.images import pinned
 from fleetctl.model.instances import Instance, InstancePhase, LaunchSpec, Offer, Wanted
-from fleetctl.model.names import InstanceId
+from fleetctl.model.names import InstanceId, ServiceName
 from fleetctl.model.nodes import NodeStatus
 from fleetctl.model.replicas import Replica, Role
 from fleetctl.model.services import Pool, Service, Tier
@@ -35,6 +37,8 @@ class _Room:
     """GPUs of Replicas that drain: good enough for Standby, too late for a Replica that waits."""
     laid: bool = False
     """Some need was laid into it."""
+    beds: dict[int, frozenset[ServiceName]] = field(default_factory=dict)
+    """GPUs on which engines sleep, or are to, with whose; those that are to have numbers below 0."""
 
 
 def size(draft: Draft, pool: Pool, waiting: Sequence[Replica]) -> None:
@@ -57,7 +61,9 @@ def size(draft: Draft, pool: Pool, waiting: Sequence[Replica]) -> None:
     )
     complete = True
     for replica in waiting:
-        complete &= _make_room(draft, pool, rooms, draft.intents[replica.service].service, f"replica {replica.id}")
+        service = draft.service_of(replica) or draft.intents[replica.service].service
+        beside = replica.role is Role.ASLEEP and shares(pool, service)
+        complete &= _make_room(draft, pool, rooms, service, f"replica {replica.id}", beside=beside)
     for room in rooms:
         room.free += room.soon
     for service in _warm_slots(draft, pool):
@@ -70,23 +76,33 @@ def size(draft: Draft, pool: Pool, waiting: Sequence[Replica]) -> None:
 
 def _room(draft: Draft, instance: Instance) -> _Room:
     replicas = draft.on_instance(instance.id)
+    leaving = {gpu for replica in replicas if replica.role is Role.DRAINING for gpu in replica.gpus}
+    those = beds(draft, instance.id, instance.offer.gpu.count, now=False)
     return _Room(
         instance=instance,
         free=len(free_gpus(draft, instance)),
         bound=bool(replicas),
-        soon=sum(len(replica.gpus) for replica in replicas if replica.role is Role.DRAINING),
+        soon=len(leaving - {gpu for replica in replicas if replica.role is not Role.DRAINING for gpu in replica.gpus}),
+        beds={gpu: whose for gpu, whose in those.items() if whose},
     )
 
 
-def _make_room(draft: Draft, pool: Pool, rooms: list[_Room], service: Service, why: str) -> bool:
-    """Lay one need into a room, opening one more if there must be. False: not now."""
-    if _lay(rooms, service):
+def _make_room(
+    draft: Draft, pool: Pool, rooms: list[_Room], service: Service, why: str, *, beside: bool = False
+) -> bool:
+    """Lay one need into a room, opening one more if there must be. False: not now.
+
+    `beside`: it is to sleep, on a GPU where others may sleep too.
+    """
+    if beside and _lay_to_sleep(draft, rooms, service):
+        return True
+    if not beside and _lay(rooms, service):
         return True
     room = _open(draft, pool, service, why)
     if room is None:
         return False
     rooms.append(room)
-    return _lay([room], service)
+    return _lay_to_sleep(draft, [room], service) if beside else _lay([room], service)
 
 
 def _lay(rooms: Sequence[_Room], service: Service) -> bool:
@@ -94,6 +110,23 @@ def _lay(rooms: Sequence[_Room], service: Service) -> bool:
         count = gpus_needed(service, room.instance.offer.gpu)
         if count is not None and count <= room.free:
             room.free -= count
+            room.laid = True
+            return True
+    return False
+
+
+def _lay_to_sleep(draft: Draft, rooms: Sequence[_Room], service: Service) -> bool:
+    """Lay an engine that sleeps beside others, or onto GPUs that are free."""
+    for room in rooms:
+        count = gpus_needed(service, room.instance.offer.gpu)
+        if count is None or not room_for(draft, room.instance, room.beds, service):
+            continue
+        gpus = choose_gpus(fitting(room.beds, service), count)
+        if gpus is None and count <= room.free:
+            room.free -= count
+            gpus = tuple(range(-room.free - count, -room.free))
+        if gpus is not None:
+            room.beds.update({gpu: room.beds.get(gpu, frozenset()) | {service.name} for gpu in gpus})
             room.laid = True
             return True
     return False
@@ -137,7 +170,7 @@ def _open(draft: Draft, pool: Pool, service: Service, why: str) -> _Room | None:
         if rests and fits and why != STANDBY and not _pausing(instance, draft.now):
             if _refused(draft, service, instance.offer):
                 continue
-            instance = replace(instance, wanted=Wanted.RUNNING)
+            instance = replace(instance, wanted=Wanted.RUNNING, ordered_at=draft.now)
             draft.put_instance(instance)
             draft.say("instance", f"instance/{instance.id}", f"starting it from stopped standby for {why}")
             return _Room(instance=instance, free=instance.offer.gpu.count, bound=False)
@@ -193,7 +226,7 @@ def _put_to_rest(draft: Draft, pool: Pool, rooms: Sequence[_Room]) -> None:
                 break
             if room.bound or instance.phase is not InstancePhase.READY or instance.wanted is not Wanted.RUNNING:
                 continue
-            if not isinstance(status, NodeStatus) or not holds_artifacts(status, service):
+            if not isinstance(status, NodeStatus) or not holds_artifacts(draft, status, service):
                 continue
             lacking -= instance.offer.gpu.count // service.gpu[0].count
             room.laid = True
@@ -274,7 +307,8 @@ def converge(draft: Draft) -> None:
                 pool=pool.name,
                 offer=instance.offer,
                 local=pool.local,
-                images=_images(draft, pool),
+                images=_images(draft, pool, instance),
+                registry_mirrors=pool.registry_mirrors,
             )
         draft.actions.append(
             Action(
@@ -287,10 +321,16 @@ def converge(draft: Draft) -> None:
         )
 
 
-def _images(draft: Draft, pool: Pool) -> tuple[str, ...]:
-    """What its Services run in, for the machine to fetch while it boots."""
+def _images(draft: Draft, pool: Pool, instance: Instance) -> tuple[str, ...]:
+    """What its Services run in, for the machine to fetch while it boots; nothing where several come together.
+
+    Those fetch it once for all, and then from each other. A repeated launch says the same as the first.
+    """
+    together = (one for one in draft.ever_in_pool(pool.name) if one.created_at == instance.created_at)
+    if len(list(together)) > 1:
+        return ()
     services = [intent.service for intent in draft.services_of(pool.name) if intent.up]
-    return tuple(sorted({service.image for service in services if service.image is not None}))
+    return tuple(sorted({pinned(service.image, draft.pins) for service in services if service.image is not None}))
 
 
 def _next_verb(instance: Instance, now: float) -> Verb | None:

@@ -42,6 +42,8 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
     memory, desired = _desired(intent, inputs, memory, trail)
     for note in inputs.notices:
         trail.note("notice", note)
+    if inputs.rollout:
+        trail.note("rollout", inputs.rollout)
     allowed, held = starts_allowed(memory, coming=inputs.coming, now=now)
     if allowed is not None and desired > inputs.current + allowed:
         desired = trail.set("failures", inputs.current + allowed, held)
@@ -69,7 +71,7 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
         price_per_hour=None if price is None else price * desired,
         standby=memory.standby,
         inputs=inputs,
-        trouble=mismatch(intent.service, memory.batch) or trail.blind,
+        trouble=inputs.trouble or mismatch(intent.service, memory.batch) or trail.blind,
     )
     return decision, memory
 

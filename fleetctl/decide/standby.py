@@ -2,6 +2,7 @@
 
 from fleetctl.decide.draft import Draft, standby_of
 from fleetctl.decide.placement import free_gpus, gpus_needed
+from fleetctl.decide.sleeping import on_blocked_gpu
 from fleetctl.model.instances import InstancePhase, Wanted
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Tier
@@ -21,7 +22,10 @@ def standby_ready(draft: Draft, intent: Intent, *, hinted: bool = True) -> int:
         return sum(
             1
             for one in draft.of_service(service.name)
-            if one.role is role and one.phase is phase and (hinted or not draft.hinted(one))
+            if one.role is role
+            and one.phase is phase
+            and (hinted or not draft.hinted(one))
+            and not on_blocked_gpu(draft, one)
         )
     wanted, stage = (
         (Wanted.STOPPED, InstancePhase.STOPPED) if tier is Tier.STOPPED else (Wanted.RUNNING, InstancePhase.READY)

@@ -6,14 +6,25 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING
 
-from fleetctl.engines.commands import command, environment, log_hint, model_source
+from fleetctl.engines.commands import command, environment, log_hint, weights
 from fleetctl.engines.engine import Engine
+from fleetctl.engines.model_sources import ModelSource, model_source
 from fleetctl.errors import UsageError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Engine", "command", "engine", "engine_names", "environment", "log_hint", "model_source"]
+__all__ = [
+    "Engine",
+    "ModelSource",
+    "command",
+    "engine",
+    "engine_names",
+    "environment",
+    "log_hint",
+    "model_source",
+    "weights",
+]
 
 GROUP = "fleetctl.engines"
 """An entry point of this group is the engine's name and leads to an `Engine`."""

@@ -1,36 +1,23 @@
 """The command line and environment of one Replica: an engine's template filled with what its Service says."""
 
 import re
-from dataclasses import dataclass
 
 from fleetctl.engines.engine import Engine
+from fleetctl.engines.loading import load_plan
+from fleetctl.engines.model_sources import model_source
 from fleetctl.errors import UsageError
 from fleetctl.model.services import Service
 
-_HUB = "hf://"
+WEIGHTS = "{weights}"
+"""In a command or a variable: where the Node holds the weights that it has fetched."""
+BY_THE_ENGINE = "engine+"
+"""Before the address of weights that no Node fetches, because the engine does, or loads none."""
+
 _FILLED = re.compile(r"\{(model|concurrency)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSource:
-    """Where a model comes from, taken apart."""
-
-    name: str
-    """What engines call it: `org/name` on the hub, else the path or address as written."""
-    revision: str | None = None
-    hub: bool = False
-
-
-def model_source(model: str) -> ModelSource:
-    """`hf://org/name@revision` taken apart; anything else is a name as it stands."""
-    if not model.startswith(_HUB):
-        return ModelSource(name=model)
-    name, _, revision = model.removeprefix(_HUB).partition("@")
-    return ModelSource(name=name, revision=revision or None, hub=True)
-
-
 def command(engine: Engine, service: Service, *, sleepable: bool = False) -> tuple[str, ...]:
-    """The argv of one Replica, with `{port}` and `{python}` left open for the Node.
+    """The argv of one Replica, with `{port}`, `{python}` and `{weights}` left open for the Node.
 
     With `service.image` it is what follows the image's entry point. `sleepable` adds what the engine needs to be put to
     sleep later, which a Service's own `command` must hold itself. Raises UsageError where the engine cannot serve it.
@@ -53,7 +40,7 @@ def command(engine: Engine, service: Service, *, sleepable: bool = False) -> tup
         argv += (engine.name_argument, *names)
     if sleepable and engine.sleep is not None:
         argv += engine.sleep.start_args
-    return argv + service.args
+    return argv + load_plan(engine, service).arguments + service.args
 
 
 def environment(engine: Engine, service: Service, *, sleepable: bool = False) -> tuple[tuple[str, str], ...]:
@@ -61,8 +48,20 @@ def environment(engine: Engine, service: Service, *, sleepable: bool = False) ->
     merged = dict(engine.env)
     if sleepable and engine.sleep is not None:
         merged.update(engine.sleep.env)
+    merged.update(load_plan(engine, service).env)
     merged.update(service.env)
     return tuple(merged.items())
+
+
+def weights(engine: Engine, service: Service) -> str:
+    """The name of the weights Artifact: `model:` itself where the Node fetches it or has it, marked where it need not.
+
+    The Node fetches what the command line, or a variable, names as `{weights}`.
+    """
+    if not model_source(service.model).fetched:
+        return service.model
+    words = (*command(engine, service), *(value for _, value in environment(engine, service)))
+    return service.model if any(WEIGHTS in word for word in words) else BY_THE_ENGINE + service.model
 
 
 def log_hint(engine: Engine, log: str) -> str | None:
@@ -72,27 +71,9 @@ def log_hint(engine: Engine, log: str) -> str | None:
 
 def _with_model(engine: Engine, service: Service, template: tuple[str, ...]) -> tuple[str, ...]:
     source = model_source(service.model)
-    argv = list(template)
-    place = argv.index("{model}")
-    argv[place] = source.name
-    if not source.hub:
-        return tuple(argv)
-    hub = engine.hub
-    if hub is None:
-        raise UsageError(
-            f"service {service.name}: engine {engine.name} cannot load {service.model} from the hub",
-            hint="set `model` to a path on the Node, or set `command`",
-        )
-    if hub.argument is not None:
-        argv[place - 1] = hub.argument
-    if source.revision is not None and not hub.any_revision:
-        if hub.revision_argument is None:
-            raise UsageError(
-                f"service {service.name}: engine {engine.name} cannot pin revision {source.revision} of {source.name}",
-                hint=f"leave out @{source.revision}, set `model` to a file on the Node, or set `command`",
-            )
-        argv[place + 1 : place + 1] = [hub.revision_argument, source.revision]
-    return tuple(argv)
+    fetched = source.fetched and engine.weights != "none" and not load_plan(engine, service).streams
+    given = WEIGHTS if fetched else source.name
+    return tuple(given if word == "{model}" else word for word in template)
 
 
 def _fill(word: str, service: Service) -> str:

@@ -34,15 +34,30 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sleep:
-    """How a loaded engine leaves the GPU and comes back. Calls are made in order, each after the one before."""
+class SleepLevel:
+    """One way off the GPU and back. Calls are made in order, each after the one before; after any that fails all are
+    made again from the first, which must do no harm to an engine that has done some of them."""
 
     enter: tuple[Call, ...]
     wake: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """How a loaded engine leaves the GPU and comes back."""
+
+    keeping: SleepLevel
+    """Level 1: the weights wait in the host's memory."""
+    dropping: SleepLevel | None = None
+    """Level 2: the weights are dropped, and loaded again to wake. None: it cannot."""
     start_args: tuple[str, ...] = ()
     """Without these it cannot sleep."""
     env: tuple[tuple[str, str], ...] = ()
     """Likewise."""
+
+    def level(self, number: int) -> SleepLevel:
+        """Level 1, or 2 where the engine has one; else the one that it has."""
+        return self.dropping if number == 2 and self.dropping is not None else self.keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +69,6 @@ class Cache:
     """Where it is when `env` is unset; `~` is the engine's home folder."""
     env: str | None = None
     """The variable that moves it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hub:
-    """How an engine loads a model from the Hugging Face hub."""
-
-    argument: str | None = None
-    """Takes the place of the option before `{model}`; None: the same option."""
-    revision_argument: str | None = None
-    """None: it cannot pin a revision, and a Service that pins one is refused."""
-    any_revision: bool = False
-    """It loads nothing, so that every revision is the same to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +105,24 @@ class Engine:
     """What follows the entry point of the engine's own image. Empty: the Service gives its own."""
     container_port: int = 8000
     """The port that image listens on when it is told nothing."""
-    hub: Hub | None = None
-    """None: it cannot load from the hub."""
+    weights: Literal["folder", "file", "none"] = "folder"
+    """What it is given in the place of `{model}` where the Node has fetched its files: their folder, the one file among
+    them that it loads, or nothing, because it loads nothing."""
+    loaders: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """By `Service.loading`: what makes it load its weights so."""
     env: tuple[tuple[str, str], ...] = ()
     metrics_path: str = "/metrics"
     readiness_path: str = "/health"
     """Answers 200 once requests can be served."""
     models_path: str = "/v1/models"
+    names_model: bool = False
+    """What it serves is listed there, under the name that it is given, by the time it answers."""
     caches: tuple[Cache, ...] = ()
+    package: str = ""
+    """The Python package whose version is the engine's, where it runs as a plain process; empty: it is none."""
+    aside: tuple[str, ...] = ()
+    """Options that change nothing of what it compiles, however they are set."""
+    aside_env: tuple[str, ...] = ()
+    """Likewise variables; one that ends in `*` stands for all that begin so."""
     sleep: Sleep | None = None
     log_hints: tuple[LogHint, ...] = ()

@@ -1,10 +1,10 @@
 """llama.cpp's `llama-server`.
 
 Metric names: ggml-org/llama.cpp `tools/server/server-context.cpp`, served only with `--metrics`; options and `/health`
-(503 while the model loads): `tools/server/README.md`. It can fetch from the hub but not pin a revision there.
+(503 while the model loads): `tools/server/README.md`. It loads one GGUF file; of one that is split, the first part.
 """
 
-from fleetctl.engines.engine import Cache, Engine, Hub, Load, LogHint, Metric
+from fleetctl.engines.engine import Cache, Engine, Load, LogHint, Metric
 
 ENGINE = Engine(
     name="llama.cpp",
@@ -24,7 +24,8 @@ ENGINE = Engine(
     command=("llama-server", "--model", "{model}", "--host", "127.0.0.1", "--port", "{port}", "--metrics"),
     container_command=("--model", "{model}", "--host", "0.0.0.0", "--port", "{port}", "--metrics"),
     container_port=8080,
-    hub=Hub(argument="--hf-repo"),
+    weights="file",
+    names_model=True,
     caches=(Cache(holds="weights", path="~/.cache/llama.cpp", env="LLAMA_CACHE"),),
     log_hints=(
         LogHint(text="failed to load model", hint="check that the file is a GGUF this build reads"),

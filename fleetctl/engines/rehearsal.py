@@ -1,7 +1,9 @@
 """fleetctl's own stand-in for an engine: vLLM's API and metrics, an engine's waits, and no GPU."""
 
-from fleetctl.engines.engine import Engine, Hub, Load, Metric, Sleep
-from fleetctl.model.nodes import Call
+from dataclasses import replace
+
+from fleetctl.engines.engine import Cache, Engine, Load, Metric
+from fleetctl.engines.vllm import ENGINE as VLLM
 
 ENGINE = Engine(
     name="rehearsal",
@@ -21,6 +23,9 @@ ENGINE = Engine(
     name_argument="--served-model-name",
     many_names=True,
     command=("{python}", "-m", "fleetctl.rehearsal", "--port", "{port}", "--model", "{model}"),
-    hub=Hub(any_revision=True),
-    sleep=Sleep(enter=(Call(path="/sleep?level=1"),), wake=(Call(path="/wake_up"),)),
+    weights="none",
+    names_model=True,
+    caches=(Cache(holds="compiled", path="~/.cache/fleetctl-rehearsal", env="REHEARSAL_CACHE_DIR"),),
+    package="fleetctl",
+    sleep=None if VLLM.sleep is None else replace(VLLM.sleep, start_args=(), env=()),
 )

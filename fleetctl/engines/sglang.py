@@ -7,7 +7,8 @@ count twice. `--enable-metrics-for-all-schedulers` repeats them for each tensor-
 Sleep: `python/sglang/srt/entrypoints/http_server.py`; both calls want a JSON body.
 """
 
-from fleetctl.engines.engine import Cache, Engine, Hub, Load, LogHint, Metric, Sleep
+from fleetctl.engines.engine import Cache, Engine, Load, LogHint, Metric, Sleep, SleepLevel
+from fleetctl.engines.vllm import COMPILED
 from fleetctl.model.nodes import Call
 
 _ONCE = (("priority", ""), ("pp_rank", "0"))
@@ -38,15 +39,29 @@ ENGINE = Engine(
         *("--host", "0.0.0.0", "--port", "{port}", "--enable-metrics"),
     ),
     container_port=30000,
-    hub=Hub(revision_argument="--revision"),
+    names_model=True,
+    loaders=(
+        ("stream", ("--load-format", "runai_streamer")),
+        ("sharded", ("--load-format", "sharded_state")),
+    ),
     caches=(
         Cache(holds="weights", path="~/.cache/huggingface", env="HF_HOME"),
-        Cache(holds="compiled", path="~/.triton/cache", env="TRITON_CACHE_DIR"),
+        *COMPILED,
+        Cache(holds="compiled", path="~/.cache/deep_gemm", env="SGLANG_DG_CACHE_DIR"),  # unverified
+    ),
+    package="sglang",
+    aside=(
+        *("--served-model-name", "--log-level", "--log-level-http", "--log-requests", "--log-requests-level"),
+        *("--enable-metrics", "--load-format", "--model-loader-extra-config", "--download-dir", "--chat-template"),
+        *("--tool-call-parser", "--reasoning-parser", "--admin-api-key", "--watchdog-timeout"),
     ),
     sleep=Sleep(
-        enter=(Call(path="/release_memory_occupation", body="{}"),),
-        wake=(Call(path="/resume_memory_occupation", body="{}"),),
-        start_args=("--enable-memory-saver",),
+        keeping=SleepLevel(
+            enter=(Call(path="/release_memory_occupation", body="{}"),),
+            wake=(Call(path="/resume_memory_occupation", body="{}"),),
+        ),
+        # Without the backup (0.5.3 and later) the weights are not there any more when it wakes.
+        start_args=("--enable-memory-saver", "--enable-weights-cpu-backup"),
     ),
     log_hints=(
         LogHint(text="Not enough memory", hint="raise --mem-fraction-static in `args` or take a larger GPU"),

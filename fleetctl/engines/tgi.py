@@ -4,7 +4,7 @@ Metric names: huggingface/text-generation-inference `router/src/server.rs` and `
 gauges appear with the first request; until then the load is unknown. Options: `docs/source/reference/launcher.md`.
 """
 
-from fleetctl.engines.engine import Cache, Engine, Hub, Load, LogHint, Metric
+from fleetctl.engines.engine import Cache, Engine, Load, LogHint, Metric
 
 ENGINE = Engine(
     name="tgi",
@@ -24,7 +24,6 @@ ENGINE = Engine(
     command=("text-generation-launcher", "--model-id", "{model}", "--hostname", "127.0.0.1", "--port", "{port}"),
     container_command=("--model-id", "{model}", "--hostname", "0.0.0.0", "--port", "{port}"),
     container_port=80,
-    hub=Hub(revision_argument="--revision"),
     caches=(Cache(holds="weights", path="~/.cache/huggingface/hub", env="HUGGINGFACE_HUB_CACHE"),),
     log_hints=(
         LogHint(text="CUDA out of memory", hint="lower --max-batch-prefill-tokens in `args` or take a larger GPU"),

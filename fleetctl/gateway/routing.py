@@ -78,7 +78,7 @@ class Table:
             return Refusal(
                 status=404,
                 code="no_services",
-                message="The gateway has no services yet. Bring one up with `fleetctl up SERVICE.yaml`; "
+                message="The gateway has no services yet. Bring one up with `fleetctl up -f FILE`; "
                 "its controller tells the gateway within a second.",
             )
         try:
@@ -109,4 +109,4 @@ class Table:
         hidden = len(self.names) - _NAMES_SHOWN_MAX
         if hidden > 0:
             return f"{shown} and {hidden} more (GET /v1/models)"
-        return shown or "none yet (fleetctl up SERVICE.yaml)"
+        return shown or "none yet (fleetctl up -f FILE)"

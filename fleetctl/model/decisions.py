@@ -9,9 +9,11 @@ from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceNam
 from fleetctl.model.nodes import NodeDesired
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
+from fleetctl.model.rollouts import Rollout
 from fleetctl.model.routes import Routes
 from fleetctl.model.services import Standby
 from fleetctl.model.signals import Flow, Histogram, Load, OutsideReading, Tally, Utilization
+from fleetctl.model.starts import Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,10 @@ class Inputs:
     """The Pool's, where the Service states none of its own; None: the usual one."""
     notices: tuple[str, ...] = ()
     """A sentence for each of its machines that its cloud takes back, or may."""
+    rollout: str = ""
+    """A sentence on its Rollout, while there is one."""
+    trouble: str = ""
+    """What a person should do something about; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +225,7 @@ class Event:
 
     at: float
     kind: str
-    """scale, instance, replica, hold, warning, controller, intent."""
+    """scale, instance, replica, rollout, hold, warning, controller, intent."""
     subject: str
     """`service/chat`, `instance/…`, `replica/…`, `pool/…`, `fleet`."""
     message: str
@@ -241,6 +247,14 @@ class Plan:
     """Last numbers given out, by prefix of the identifier."""
     places: tuple[Experience, ...] = ()
     """Changed or new ones."""
+    rollouts: tuple[Rollout, ...] = ()
+    """Changed or new ones."""
+    starts: tuple[Start, ...] = ()
+    """That ended."""
+    pins: tuple[tuple[str, str], ...] = ()
+    """New ones: an image's name by tag, and the digest that it has meant since."""
+    removed_pins: tuple[str, ...] = ()
+    """Names that no Service has any more."""
     actions: tuple[Action, ...] = ()
     routes: Routes | None = None
     events: tuple[Event, ...] = ()

@@ -70,6 +70,10 @@ class Instance:
     """First time its Node answered since it was last started."""
     resumed_at: float | None = None
     """Last time it was started again from stopped."""
+    ordered_at: float | None = None
+    """When it was last decided to start it again from stopped; None: never."""
+    launched_at: float | None = None
+    """When its Provider last had the order to launch it, or to start it again."""
     address: str | None = None
     """Where its node agent is reached, e.g. `unix:/run/…/agent.sock`."""
     absent_since: float | None = None
@@ -106,6 +110,10 @@ class Instance:
         return self.phase in (InstancePhase.TERMINATED, InstancePhase.LOST)
 
 
+DISK_GB = 200
+"""What a machine is given: room for the driver's image, a container image of 20 GB and the weights of a 70B model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
     """What a Provider needs to make an Instance. `id` is the idempotency token: the same id never makes two."""
@@ -117,10 +125,12 @@ class LaunchSpec:
     local: LocalMachine = LocalMachine()
     images: tuple[str, ...] = ()
     """Container images that its Pool's Services will want of it, to be fetched from its first moment on."""
+    registry_mirrors: tuple[str, ...] = ()
+    """Addresses of mirrors of Docker's hub that its Docker asks first."""
     image: str | None = None
     """The machine image, in the Provider's own words; None: the Provider's GPU image."""
-    disk_gb: int = 200
-    """Of the boot disk: room for the driver's image, a container image of 20 GB and the weights of a 70B model."""
+    disk_gb: int = DISK_GB
+    """Of the boot disk."""
     user_data: str = ""
     """What the machine runs at its first boot (cloud-init). Carries no secret: anyone on the machine can read it."""
     ssh_key: str = ""

@@ -1,6 +1,6 @@
 """A Node: the whole desired state the controller gives it, and the whole status it reports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -65,6 +65,8 @@ class Call:
     method: Literal["GET", "POST"] = "POST"
     body: str = ""
     """JSON; empty: no body."""
+    expect: str = ""
+    """What the answer must hold, spaces aside, to be one; empty: any answer of 200 to 299 is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +91,15 @@ class ReplicaSpec:
     sleep: tuple[Call, ...] = ()
     """Requests that put it to sleep, in order; none: it cannot sleep."""
     wake: tuple[Call, ...] = ()
+    """Requests that wake it, in order, if it was put to sleep by `sleep`."""
+    sleepable: bool = False
+    """It is started so that it can sleep: whoever reaches it can steer it, so it may listen on loopback only."""
     warm_up: tuple[Call, ...] = ()
     """Requests that it answers before it counts as ready, in order."""
     cache: EngineCache | None = None
     """None: the engine compiles nothing worth keeping."""
+    lists: Call | None = None
+    """Answered once its model can be asked; None: what answers at `readiness_path` is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +116,10 @@ class NodeDesired:
     replicas: tuple[ReplicaSpec, ...] = ()
     feeds: tuple[Feed, ...] = ()
     """Of those Artifacts that travel from Node to Node; the others come straight from their origin."""
-    peer_key: str = ""
+    peer_key: str = field(default="", repr=False)
     """Hex: by this Nodes of one fleet know each other. Put in by the way to the Node, and never stored with the rest."""
+    hub_token: str = field(default="", repr=False)
+    """Opens gated models of the Hugging Face hub to the Node. Likewise put in on the way; empty: none is known."""
 
 
 class ArtifactState(StrEnum):
@@ -139,6 +148,8 @@ class ArtifactStatus:
     """Of an image: what the registry calls it (`sha256:…`). Of weights and caches: of their manifest."""
     parent: InstanceId | None = None
     """Whom it is fetched from now; None: the origin, or nobody."""
+    shared: bool = False
+    """Of an image: other Nodes can fetch it from here now. What else comes in chunks they always can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +163,9 @@ class ReplicaStatus:
     gpus: tuple[int, ...]
     address: str | None
     stages: tuple[Stage, ...] = ()
-    """This Node's stages of this Replica's start: image, weights, engine, wake."""
+    """This Node's stages of this Replica's start."""
+    accepted_at: float | None = None
+    """When this Node first had the order to run it; None: not said."""
     pid: int | None = None
     container: str | None = None
     failure: str | None = None
@@ -195,8 +208,17 @@ class NodeStatus:
     """The newest CUDA that the driver runs."""
     runtime: str | None = None
     """What runs containers, with its version, as in `docker 27.3.1`; empty: nothing does. None: not looked."""
+    snapshotter: str | None = None
+    """Of containerd's, what unpacks images, as in `stargz`; empty: Docker's own store does. None: not looked."""
     peers: str = ""
     """`host:port` at which other Nodes fetch its Artifacts; empty: it serves none."""
+    instructions: str = ""
+    """Digest of the instructions that its CPU knows: what is compiled for one kind may not run on another. Empty: not
+    looked."""
+    engines: tuple[tuple[str, str], ...] = ()
+    """Version by engine, of those that run here without an image."""
+    heard_at: float | None = None
+    """By the controller's clock, when this status came; beside `at`, it tells the two clocks apart. None on the Node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

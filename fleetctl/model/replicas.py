@@ -33,13 +33,24 @@ class ReplicaPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage of a cold start: queued (for a Slot), boot, image, weights, engine, wake. Unix seconds."""
+    """One stage of a start. Unix seconds: in what a Node says, of its clock; in a Replica and a Start, the controller's.
+
+    The controller's own: slot (until one was free for it), launch (until its Provider had the order), boot (until its
+    Node answered), apply (until its Node had the order), settle (ready on its Node, until the controller saw it). The
+    Node's: image, weights and cache, side by side, then gpus (until others had left them), engine, warm_up; or wake.
+    """
 
     name: str
     started_at: float
     ended_at: float | None = None
     bytes_total: int | None = None
     detail: str = ""
+    origin_bytes: int | None = None
+    """Over the wire from its origin; None: not counted…"""
+    peer_bytes: int | None = None
+    """…and from other Nodes."""
+    whole_s: float | None = None
+    """How long all of it took, where the stage is only what a start waited for; None: it is the stage."""
 
 
 Origin = Literal["cold", "stopped", "warm", "asleep", "hot"]
@@ -69,3 +80,7 @@ class Replica:
     drain_from: float | None = None
     stages: tuple[Stage, ...] = ()
     failure: str | None = None
+    clock_lead_s: float | None = None
+    """What is added to its Node's clock to have the controller's; None: not known yet."""
+    asleep_at: float | None = None
+    """When it first slept, as the Standby that it was started to be."""

@@ -5,7 +5,11 @@ from enum import StrEnum
 from typing import Literal
 
 from fleetctl.model.names import PoolName, ProviderName, ServiceName
+from fleetctl.model.nodes import Call
 from fleetctl.model.outside import Signal
+
+Loading = Literal["auto", "prefetch", "eager", "fast", "stream", "sharded"]
+"""How an engine's weights come into the GPU's memory: `engines/loading.py`."""
 
 
 class Tier(StrEnum):
@@ -130,6 +134,10 @@ class Standby:
     slots: int | None = None
     auto: bool = False
     """Sized by the policy, from what a Standby costs and saves; `steps` holds until it has learned."""
+    sleep_level: int | None = None
+    """Of the tier asleep: 1 keeps weights in the host's memory, 2 drops them; None: 1 where that memory holds them."""
+    share: bool = False
+    """Of a Pool: engines asleep may lie on the same GPUs, one of them awake at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +205,20 @@ class ColdStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRules:
+    """How another revision comes in. Durations in seconds."""
+
+    surge: int | None = None
+    """Replicas that may be there beyond the wanted count; None: one scale step."""
+    settle_s: float = 10.0
+    """A new Replica counts once it was ready for so long: what loads and dies at its first requests is dead by then."""
+    failures: int = 3
+    """So many new Replicas that fail or die in a row bring the old revision back: one may be the machine's fault."""
+    deadline_s: float | None = None
+    """…or when none was ready for so long after the first had a machine; None: `Service.startup_timeout_s`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMetrics:
     """Names of the load metrics of a `generic` engine, matched exactly. Several series of one name are added up."""
 
@@ -231,6 +253,9 @@ class Service:
     env: tuple[tuple[str, str], ...] = ()
     metrics: EngineMetrics | None = None
     readiness_path: str | None = None
+    warm_up: tuple[Call, ...] = ()
+    """Requests that each Replica answers before it counts as ready, in order."""
+    loading: Loading = "auto"
     slo: Slo | None = None
     cold_start: ColdStart = ColdStart()
     scaling: Scaling = field(default_factory=Scaling)
@@ -242,6 +267,7 @@ class Service:
     """None: the Pool's own setting."""
     schedule: tuple[Schedule, ...] = ()
     placement: Placement = field(default_factory=Placement)
+    rollout: RolloutRules = RolloutRules()
     pool: PoolName | None = None
     """None: the Service has a Pool of its own, of the same name."""
     startup_timeout_s: float = 1800.0
@@ -284,4 +310,8 @@ class Pool:
     standby: Standby = field(default_factory=Standby)
     price_per_hour: float | None = None
     """Declared by the user for machines that no price list knows; US dollars per Instance."""
+    registry_mirrors: tuple[str, ...] = ()
+    """Addresses of mirrors of Docker's hub, asked before the fleet's own and before the hub."""
+    lazy: Literal["soci", "stargz", "nydus"] | None = None
+    """How images are begun before they are here, where its machines can; None: they are here first."""
     local: LocalMachine = field(default_factory=LocalMachine)

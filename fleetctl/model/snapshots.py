@@ -1,7 +1,7 @@
 """All that a tick knows. `decide` is a function of this and nothing else; time is a field of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleetctl.model.decisions import Memory, Outcome
 from fleetctl.model.instances import Instance, Listing, Offer
@@ -9,6 +9,7 @@ from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, 
 from fleetctl.model.nodes import NodeStatus
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
+from fleetctl.model.rollouts import Revision, Rollout, RolloutState, running
 from fleetctl.model.services import Pool, Service
 from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Unknown
 
@@ -30,6 +31,28 @@ class Intent:
     up: bool = True
     override: Override | None = None
     changed_at: float = 0.0
+    declared_at: float = 0.0
+    """When its file was last handed in, changed or not; 0: before this was kept."""
+    paused: bool = False
+    """Its Rollout stands still until the user lets it go on."""
+    revisions: tuple[Revision, ...] = ()
+    """The last few that were declared, the present one among them; kept apart in the store."""
+
+    def running(self, revision: str) -> Service | None:
+        """The Service with what Replicas of that revision run; None: not known any more."""
+        if revision == self.revision:
+            return self.service
+        found = next((one for one in self.revisions if one.name == revision), None)
+        return None if found is None else running(self.service, found.service)
+
+    def in_force(self, rollout: Rollout | None) -> "Intent":
+        """What holds: the declared revision, or the one before it where the declared one was given up."""
+        if rollout is None or rollout.state is not RolloutState.ABORTED or rollout.to_revision != self.revision:
+            return self
+        if rollout.ended_at is not None and self.declared_at > rollout.ended_at:
+            return self  # handed in once more: it is tried again
+        before = self.running(rollout.from_revision)
+        return self if before is None else replace(self, service=before, revision=rollout.from_revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +75,9 @@ class State:
     counters: Mapping[str, int]
     places: Mapping[str, Experience] = field(default_factory=dict)
     """By `str(Place)`."""
+    rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Digests of images, by their name by tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +97,10 @@ class Snapshot:
     counters: Mapping[str, int] = field(default_factory=dict)
     places: Mapping[str, Experience] = field(default_factory=dict)
     """What was experienced where, by `str(Place)`."""
+    rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
+    """The newest of each Service."""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Digests of images, by their name by tag, as they were first fetched."""
     listings: Mapping[ProviderName, Listing | Unknown] = field(default_factory=dict)
     """The newest listing of each Provider. Its age counts."""
     consistency_s: Mapping[ProviderName, float] = field(default_factory=dict)
@@ -89,3 +119,7 @@ class Snapshot:
     """Actions ended since the tick before."""
     max_cost_per_hour: float | None = None
     """US dollars that the whole fleet may cost; None: no limit."""
+
+    def in_force(self) -> tuple[Intent, ...]:
+        """The intents, each of the revision that holds."""
+        return tuple(intent.in_force(self.rollouts.get(intent.service.name)) for intent in self.intents)

@@ -2,7 +2,8 @@
 # fleetctl on a machine: the one script of cloud-init user-data, of the way over SSH, and of golden images.
 # POSIX sh. Every command may be repeated, and may be killed at any moment. It holds no secret, and is given none.
 #
-#   prepare [--images "A B"] [--pins "P==1 Q==2"] [--cloud C]   fetch what will be needed; images in the background
+#   prepare [--images "A B"] [--mirrors "U V"] [--pins "P==1 Q==2"] [--cloud C]   set Docker up and fetch what will be
+#                                                   needed; images in the background
 #   probe                                           say what is here, as key=value lines
 #   install --build B --wheel F --pins P [--instance I | --own] [--packages DIR]   and start the node agent
 #   claim FLEET INSTANCE GPUS JSON                  take a machine of one's own; prints the claim that holds
@@ -15,6 +16,7 @@ set -eu
 FETCH_TRIES=3      # of a download: a registry or an index that hiccups is well again by the third
 LOCK_S=600         # for another run of this script: the longest one builds an environment over a slow network
 AGENT_S=30         # from its start until the agent's socket is there; it takes one second, on a busy machine ten
+DOWNLOADS=10       # layers at once; Docker's own 3 leave a fast line idle
 FREE_KB=200000     # an environment takes 60 MB; a disk with less than this is told of when something fails
 BUILDS_KEPT=3      # engines that survive an upgrade still run from the build before
 
@@ -109,7 +111,11 @@ environment() { # $1: pins, $2: a folder of packages or empty; leaves its name i
   wanted=$1
   folder=$2
   shift 2
-  set -- "$@" install --quiet --disable-pip-version-check --no-input --no-deps
+  set -- "$@" install --quiet --disable-pip-version-check --no-input
+  case $wanted in
+    *[\<\>~!]*) ;;              # a package that is not pinned brings what it needs
+    *) set -- "$@" --no-deps ;; # else the pins name all there is
+  esac
   [ -z "$folder" ] || set -- "$@" --no-index --find-links "$folder"
   try=1
   # shellcheck disable=SC2086  # each pin is a word
@@ -121,14 +127,40 @@ environment() { # $1: pins, $2: a folder of packages or empty; leaves its name i
   : >"$env/.ready"
 }
 
+docker_set() { # $1: mirrors of Docker's hub. Adds what Docker's settings lack, and changes nothing else in them
+  settings=${FLEETCTL_DOCKER_SETTINGS:-/etc/docker/daemon.json}
+  [ -z "${FLEETCTL_NODE_HOME:-}" ] || [ -n "${FLEETCTL_DOCKER_SETTINGS:-}" ] || return 0 # the machine is not ours alone
+  [ "$(id -u)" = 0 ] && command -v docker >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1 || return 0
+  mkdir -p "$(dirname "$settings")"
+  # live-restore keeps containers while the daemon restarts; a swarm cannot have it. Exit 3: nothing is lacking.
+  python3 - "$settings" "$DOWNLOADS" "$1" <<'EOF' || { [ $? = 3 ] || say "$settings is left as it is"; return 0; }
+import json, pathlib, sys
+path = pathlib.Path(sys.argv[1])
+old = json.loads(path.read_text() or "{}") if path.exists() else {}
+new = {"max-concurrent-downloads": int(sys.argv[2]), **old}
+if not pathlib.Path("/var/lib/docker/swarm/docker-state.json").exists():
+  new.setdefault("live-restore", True)
+known = old.get("registry-mirrors", [])
+more = [one for one in sys.argv[3].split() if one.rstrip("/") not in [had.rstrip("/") for had in known]]
+if more:
+  new["registry-mirrors"] = more + known
+if new == old:
+  sys.exit(3)
+draft = path.with_name(".daemon.json.new")
+draft.write_text(json.dumps(new, indent=2) + "\n")
+draft.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+draft.replace(path)
+EOF
+  # It takes all of these up when told so; nothing is restarted. One that does not run yet reads them as it starts.
+  pid=$(cat "${FLEETCTL_DOCKER_PID:-/var/run/docker.pid}" 2>/dev/null) && kill -HUP "$pid" 2>/dev/null || true
+}
+
 pulls() { # $1: names of images; begun in the background, so that they overlap with everything else
   command -v docker >/dev/null 2>&1 || { say "no docker here; images are not fetched"; return 0; }
-  if [ "$(id -u)" = 0 ] && [ ! -e /etc/docker/daemon.json ]; then
-    mkdir -p /etc/docker
-    printf '{"max-concurrent-downloads": 10}\n' >/etc/docker/daemon.json
-    ! systemd || systemctl reload docker 2>/dev/null || true
-  fi
+  mkdir -p -m 700 "$machine"
   for image in $1; do
+    # What we bring is ours to remove one day; what is here already is not.
+    docker image inspect "$image" >/dev/null 2>&1 || printf '%s\n' "$image" >>"$machine/pulled"
     # shellcheck disable=SC2016  # expanded by the inner shell
     setsid sh -c 'n=0; until docker pull --quiet "$1" || [ "$n" -ge "$2" ]; do n=$((n + 1)); sleep 5; done' \
       pull "$image" "$FETCH_TRIES" >>"$root/pulls.log" 2>&1 </dev/null 9>&- &
@@ -137,11 +169,13 @@ pulls() { # $1: names of images; begun in the background, so that they overlap w
 
 prepare() {
   images=""
+  mirrors=""
   pins=""
   cloud=""
   while [ $# -gt 0 ]; do
     case $1 in
       --images) images=$2 ;;
+      --mirrors) mirrors=$2 ;;
       --pins) pins=$2 ;;
       --cloud) cloud=$2 ;;
       *) die "prepare: $1 is not known" 2 ;;
@@ -151,6 +185,7 @@ prepare() {
   made
   locked
   [ -z "$cloud" ] || printf '%s\n' "$cloud" >"$root/cloud" # who gives notice before it takes the machine back
+  docker_set "$mirrors"
   [ -z "$images" ] || pulls "$images"
   # A machine without the packages is made ready over SSH all the same, only later.
   [ -z "$pins" ] || (environment "$pins" "") || say "the packages were not fetched; the first contact over SSH will"
@@ -239,7 +274,7 @@ agent_starts() {
   mkdir -p -m 700 "$machine" # what engines are started with may hold their users' secrets
   rm -f "$socket"
   set -- "$env/bin/python" -m fleetctl.agent --instance "$instance" --folder "$machine" --socket "$socket" \
-    --owner "$login" --runtime auto
+    --owner "$login" --runtime auto --peers auto
   [ -z "$gpus" ] || set -- "$@" --gpus "$gpus"
   [ ! -s "$root/cloud" ] || set -- "$@" --notices "$(cat "$root/cloud")"
   if systemd; then

@@ -27,17 +27,23 @@ _SECRETS = (
 """What secrets look like. Whoever is on a machine, and whoever may look at it in the cloud, reads its user-data."""
 
 
-def completed(spec: LaunchSpec, key: str) -> LaunchSpec:
-    """The launch with key and user-data. Raises `InvalidRequest` where the latter would tell a secret."""
-    made = first_boot(spec.images, cloud=spec.offer.provider if spec.offer.provider in GIVE_NOTICE else "")
+def completed(spec: LaunchSpec, key: str, mirrors: Sequence[str] = ()) -> LaunchSpec:
+    """The launch with key and user-data. Raises `InvalidRequest` where the latter would tell a secret.
+
+    `mirrors`: the fleet's, of Docker's hub; the Pool's own count before them.
+    """
+    cloud = spec.offer.provider if spec.offer.provider in GIVE_NOTICE else ""
+    made = first_boot(spec.images, cloud=cloud, mirrors=tuple(dict.fromkeys((*spec.registry_mirrors, *mirrors))))
     return replace(spec, ssh_key=spec.ssh_key or key, user_data=spec.user_data or made)
 
 
-def first_boot(images: Sequence[str], *, cloud: str = "") -> str:
+def first_boot(images: Sequence[str], *, cloud: str = "", mirrors: Sequence[str] = ()) -> str:
     """The node script as cloud-init runs it at the first boot: packages and images, before anybody connects."""
     words = ["prepare", "--pins", " ".join(pins())]
     if cloud:
         words += ["--cloud", cloud]
+    if mirrors:
+        words += ["--mirrors", " ".join(mirrors)]
     if images:
         words += ["--images", " ".join(images)]
     text = standalone(words)

@@ -80,7 +80,7 @@ class UnixNodeLink:
             await self._forget(address, session)
             raise AgentFailure(
                 f"no node agent answers at {address}: {error}",
-                hint="it boots, or it ended: fleetctl status; agent.log beside its socket says why",
+                hint="it boots, or it ended: fleetctl ps -i; agent.log beside its socket says why",
             ) from None
 
     def _session(self, address: str) -> "aiohttp.ClientSession":

@@ -11,7 +11,7 @@ import re
 import shlex
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
@@ -28,8 +28,10 @@ _PARTS = ("agent", "engines", "model", "rehearsal")
 _MODULES = ("__init__.py", "errors.py", "paths.py", "py.typed")
 """What runs on a node; a change of anything else is no reason to restart its agent."""
 
-_NEEDS = ("aiohttp", "msgspec", "psutil", "aiodocker")
-"""What the node part imports. aiodocker is an extra here, and left out where it is not installed."""
+_NEEDS = ("aiohttp", "msgspec", "psutil")
+"""What the node part imports always…"""
+_EXTRA = re.compile(r"""\bextra\s*==\s*['"]node['"]""")
+"""…and the mark of what it imports to fetch Artifacts: an extra here, and never left out there."""
 
 _THEN = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
 _FILE_MODE = 0o644 << 16
@@ -61,7 +63,7 @@ def wheel() -> Wheel:
     sources = sorted(_sources())
     info = f"fleetctl-{version}.dist-info"
     metadata = [f"Metadata-Version: 2.1\nName: fleetctl\nVersion: {version}\n"]
-    metadata += [f"Requires-Dist: {name}\n" for name in _NEEDS]
+    metadata += [f"Requires-Dist: {name}\n" for name in (*_NEEDS, *_extra())]
     said = "Wheel-Version: 1.0\nGenerator: fleetctl\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     entries = [*sources, (f"{info}/METADATA", "".join(metadata).encode()), (f"{info}/WHEEL", said.encode())]
     record = "".join(f"{name},,\n" for name, _ in entries) + f"{info}/RECORD,,\n"
@@ -101,9 +103,13 @@ def _below(folder: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
 
 @functools.cache
 def pins() -> tuple[str, ...]:
-    """The packages of the node part and all they need, in the versions that run here: what was tested is what runs."""
+    """The packages of the node part and all they need, in the versions that run here: what was tested is what runs.
+
+    What the extra `node` names and is not installed here stands as the extra has it, such as `blake3>=1.0`.
+    """
     found: dict[str, str] = {}
-    wanted = list(_NEEDS)
+    extra = _extra()
+    wanted = [*_NEEDS, *extra]
     while wanted:
         name = _normal(wanted.pop())
         if name in found:
@@ -111,13 +117,26 @@ def pins() -> tuple[str, ...]:
         try:
             there = distribution(name)
         except PackageNotFoundError:
-            continue  # an extra, or for another Python
+            continue  # for another Python, or of the extra, below
         found[name] = there.version
         for line in there.requires or ():
             requirement = re.match(r"[A-Za-z0-9._-]+", line)
             if requirement is not None and "extra ==" not in line:
                 wanted.append(requirement[0])
-    return tuple(f"{name}=={found[name]}" for name in sorted(found))
+    pinned = {name: f"{name}=={version}" for name, version in found.items()}
+    return tuple((extra | pinned)[name] for name in sorted(extra | pinned))
+
+
+@functools.cache
+def _extra() -> dict[str, str]:
+    """Requirements of our own extra by name; none where we run without having been installed."""
+    try:
+        lines = distribution("fleetctl").requires or ()
+    except PackageNotFoundError:
+        return {}
+    marked = (line.partition(";") for line in lines)
+    wanted = (words.replace(" ", "") for words, _, marker in marked if _EXTRA.search(marker))
+    return {_normal(found[0]): line for line in wanted if (found := re.match(r"[A-Za-z0-9._-]+", line))}
 
 
 def _normal(name: str) -> str:
@@ -152,5 +171,23 @@ def command(words: Sequence[str]) -> str:
 
 
 def standalone(words: Sequence[str]) -> str:
-    """The script with its words built in, for whoever runs it without arguments: cloud-init, an image's build."""
-    return script().replace("#@arguments@", f"[ $# -gt 0 ] || set -- {shlex.join(words)}", 1)
+    """The script with its words built in, for whoever runs it without arguments: cloud-init, an image's build.
+
+    Without the lines that are comments, and not indented: clouds take 16 KB, and the packages' names want their part
+    of it.
+    """
+    text = script().replace("#@arguments@", f"[ $# -gt 0 ] || set -- {shlex.join(words)}", 1)
+    first, *others = text.splitlines(keepends=True)
+    return first + "".join(_bare(others))
+
+
+def _bare(lines: Iterable[str]) -> Iterator[str]:
+    """What a shell reads of them. Between `<<'EOF'` and `EOF` every space counts."""
+    quoted = False
+    for line in lines:
+        if quoted:
+            quoted = line != "EOF\n"
+            yield line
+        elif (bare := line.lstrip()) and not bare.startswith("#"):
+            quoted = "<<'EOF'" in bare
+            yield bare

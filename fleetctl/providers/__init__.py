@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from fleetctl.errors import UsageError
+from fleetctl.model.abilities import Abilities
 from fleetctl.paths import Home
 from fleetctl.ports import Provider, Shell
 
@@ -36,6 +37,10 @@ MakeProvider = Callable[[Setup], Provider]
 Permissions = Callable[[Mapping[str, object]], Mapping[str, object]]
 """A provider's file may have one of these, called `permissions`: from its settings, the least that its credentials
 must be allowed, as a document for the cloud's own tools."""
+
+
+TellAbilities = Callable[[Mapping[str, object]], Abilities]
+"""A provider's file may have one of these, called `abilities`: from its settings, what its machines can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,11 @@ def load(name: str) -> MakeProvider:
     for point in entry_points(group=ENTRY_POINTS, name=name):
         loaded: MakeProvider = point.load()
         return loaded
-    raise UsageError(f"no provider is called {name!r}", hint=f"one of: {', '.join(names())}")
+    import difflib  # only a wrong name pays for it
+
+    near = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(names())}"
+    raise UsageError(f"no provider is called {name!r}", hint=hint)
 
 
 def permissions_of(name: str) -> Permissions | None:
@@ -86,6 +95,13 @@ def environment_of(name: str) -> MakeEnvironment | None:
     """What plans the provider's own environment, if it needs one. Raises `UsageError` for an unknown provider."""
     found: MakeEnvironment | None = getattr(_module(name), "environment", None)
     return found
+
+
+def abilities_of(name: str, options: Mapping[str, object]) -> Abilities:
+    """What machines of the provider can do; all there is, where it says nothing. Raises `UsageError` for an unknown
+    provider."""
+    tell: TellAbilities | None = getattr(_module(name), "abilities", None)
+    return Abilities() if tell is None else tell(options)
 
 
 def _module(name: str) -> object:

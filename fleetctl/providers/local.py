@@ -192,7 +192,7 @@ class LocalProvider:
     def _stop(self, instance: InstanceId) -> None:
         with self._changing(instance):
             if self._own(instance) is None:
-                raise Gone(f"{instance} is gone from this machine", hint="fleetctl status")
+                raise Gone(f"{instance} is gone from this machine", hint="fleetctl ps -i")
             folder = self._folder(instance)
             if _stopped(folder).exists():
                 return

@@ -9,9 +9,9 @@ import msgspec
 from aiohttp import web
 
 from fleetctl import __version__
-from fleetctl.errors import NotFound, UsageError
+from fleetctl.errors import Conflict, NotFound, UsageError
 from fleetctl.rehearsal.asks import Ask, Shape, read_ask
-from fleetctl.rehearsal.engine import WAITING_LIMIT, Answer, Engine, EnginePhase
+from fleetctl.rehearsal.engine import PARTS, WAITING_LIMIT, Answer, Engine, EnginePhase
 from fleetctl.rehearsal.exposition import GARBAGE, expose
 from fleetctl.rehearsal.options import Options
 from fleetctl.rehearsal.replies import DONE, Reply, Usage, fault, words
@@ -51,6 +51,17 @@ class _Sleeping:
     is_sleeping: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Called:
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Results:
+    results: tuple[None, ...] = (None,)
+    """One for each GPU's process."""
+
+
 class Api:
     """The endpoints of one Engine."""
 
@@ -73,6 +84,8 @@ class Api:
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/sleep", self._sleep),
                 web.post("/wake_up", self._wake_up),
+                web.post("/collective_rpc", self._collective_rpc),
+                web.post("/reset_prefix_cache", self._reset_prefix_cache),
                 web.get("/is_sleeping", self._is_sleeping),
             ]
         )
@@ -105,13 +118,34 @@ class Api:
         level = request.query.get("level", "1")
         if level not in ("1", "2"):
             return _fault(400, "BadRequestError", f"level is {level!r}; sleep has the levels 1 and 2")
-        await self._engine.sleep()
+        await self._engine.sleep(int(level))
         return web.Response()
 
     async def _wake_up(self, request: web.Request) -> web.Response:
         if (refusal := self._loading()) is not None:
             return refusal
-        await self._engine.wake()
+        parts = request.query.getall("tags", [])
+        if unknown := set(parts) - PARTS:
+            return _fault(400, "BadRequestError", f"tags are {', '.join(sorted(PARTS))}, not {min(unknown)}")
+        await self._engine.wake(parts or PARTS)
+        return web.Response()
+
+    async def _collective_rpc(self, request: web.Request) -> web.Response:
+        if (refusal := self._loading()) is not None:
+            return refusal
+        try:
+            called = msgspec.json.decode(await request.read(), type=_Called)
+        except msgspec.DecodeError as error:
+            return _fault(400, "BadRequestError", str(error))
+        if called.method != "reload_weights":
+            return _fault(400, "BadRequestError", f"there is no method {called.method!r}")
+        await self._engine.reload_weights()
+        return _json(_Results())
+
+    async def _reset_prefix_cache(self, request: web.Request) -> web.Response:
+        if (refusal := self._loading()) is not None:
+            return refusal
+        self._engine.reset_prefix_cache()
         return web.Response()
 
     async def _is_sleeping(self, request: web.Request) -> web.Response:
@@ -187,7 +221,7 @@ def _body(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")
 
 
-def _json(noun: _Models | _Version | _Sleeping) -> web.Response:
+def _json(noun: _Models | _Version | _Sleeping | _Results) -> web.Response:
     return _body(msgspec.json.encode(noun))
 
 
@@ -208,5 +242,7 @@ async def _faults_as_json(request: web.Request, handler: _Handler) -> web.Stream
         return _fault(400, "BadRequestError", error.message)
     except NotFound as error:
         return _fault(404, "NotFoundError", error.message)
+    except Conflict as error:
+        return _fault(409, "ConflictError", f"{error.message}: {error.hint}")
     except web.HTTPException as error:
         return _fault(error.status, type(error).__name__, f"{request.method} {request.path}: {error.reason}")

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Collection, Coroutine
 from enum import StrEnum
 from typing import Literal, Never
 
+from fleetctl.errors import Conflict
 from fleetctl.rehearsal.batching import Batch, Delivery, Pace, SequenceId
 from fleetctl.rehearsal.exposition import Load, Tally
 
@@ -20,6 +22,10 @@ KV_TOKENS_PER_SEAT = 8192
 """KV memory of the engine we stand for, per place in the batch: 16 of them are what an 8B model leaves on 48 GB."""
 
 Finish = Literal["length", "abort"]
+
+PARTS = frozenset(("weights", "kv_cache"))
+"""What leaves the GPU in a sleep, by the names of vLLM's tags."""
+_ORDER = "wake tags=weights, collective_rpc reload_weights, wake tags=kv_cache, in this order"
 
 
 class EnginePhase(StrEnum):
@@ -77,6 +83,10 @@ class Engine:
         self._submitted = 0
         self._work = asyncio.Event()
         self._waking: asyncio.Task[None] | None = None
+        self._off_gpu: set[str] = set()
+        """What has left the GPU's memory…"""
+        self._dropped = False
+        """…and whether the weights are nowhere, not even in the host's."""
 
     @property
     def load(self) -> Load:
@@ -143,22 +153,63 @@ class Engine:
             self.tally.e2e_s.observe(now - answer.submitted_at)
         answer.add(delivery)
 
-    async def sleep(self) -> None:
-        """Take the weights off the GPU. Running and waiting requests are aborted, as vLLM's default mode does."""
-        if self._waking is not None:
-            await asyncio.shield(self._waking)
+    async def sleep(self, level: int) -> None:
+        """Take the weights off the GPU, and at level 2 drop them. Running and waiting requests are aborted, as vLLM's
+        default mode does. One that is asleep, or half awake, stays as it is."""
+        await self._alone()
+        if self.phase is not EnginePhase.READY:
+            return
         self.phase = EnginePhase.ASLEEP
+        self._off_gpu, self._dropped = set(PARTS), level == 2
         self.abort_all()
 
-    async def wake(self) -> None:
-        """Put the weights back. A caller that gives up does not stop the waking; a second one joins it."""
-        if self.phase is EnginePhase.ASLEEP:
+    async def wake(self, parts: Collection[str] = PARTS) -> None:
+        """Put parts back, which takes its time with the weights. A caller that gives up does not stop the waking; a
+        second one joins it. A part that is back already stays so.
+
+        Raises `Conflict` where that would serve with weights that were dropped.
+        """
+        await self._alone()
+        coming = self._off_gpu.intersection(parts)
+        if self._dropped and "kv_cache" in coming:
+            raise Conflict("the weights were dropped and are not loaded again", hint=_ORDER)
+        await self._do(self._put_back(coming))
+
+    async def _put_back(self, coming: set[str]) -> None:
+        if coming:
             self.phase = EnginePhase.WAKING
-            self._waking = asyncio.create_task(self._wake())
-        if self._waking is not None:
+        if "weights" in coming and not self._dropped:
+            await asyncio.sleep(self._wake_s)
+        self._off_gpu -= coming
+        if self.phase is EnginePhase.WAKING and not self._off_gpu:
+            self.phase = EnginePhase.READY
+
+    async def reload_weights(self) -> None:
+        """Load dropped weights again, into the memory that was taken for them. Raises `Conflict` where none was."""
+        await self._alone()
+        if "weights" in self._off_gpu:
+            raise Conflict("there is no memory on the GPU to load the weights into", hint=_ORDER)
+        if self._dropped:
+            await self._do(self._load())
+
+    async def _load(self) -> None:
+        await asyncio.sleep(self._wake_s)
+        self._dropped = False
+
+    def reset_prefix_cache(self) -> None:
+        """Raises `Conflict` while there is no KV cache that could be reset."""
+        if "kv_cache" in self._off_gpu:
+            raise Conflict("there is no KV cache on the GPU", hint=_ORDER)
+
+    async def _alone(self) -> None:
+        while self._waking is not None:
             await asyncio.shield(self._waking)
 
-    async def _wake(self) -> None:
-        await asyncio.sleep(self._wake_s)
-        self.phase = EnginePhase.READY
+    async def _do(self, work: Coroutine[None, None, None]) -> None:
+        """One change at a time, to its end, whoever waits for it."""
+        self._waking = asyncio.create_task(work)
+        self._waking.add_done_callback(self._done)
+        await asyncio.shield(self._waking)
+
+    def _done(self, _: asyncio.Task[None]) -> None:
         self._waking = None

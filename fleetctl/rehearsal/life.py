@@ -10,6 +10,7 @@ from aiohttp import web
 
 from fleetctl.errors import Conflict, UsageError
 from fleetctl.rehearsal.api import Api
+from fleetctl.rehearsal.compiling import compiled
 from fleetctl.rehearsal.engine import Engine
 from fleetctl.rehearsal.options import Options
 
@@ -42,6 +43,7 @@ async def live(options: Options) -> int:
     # A closed terminal or a dead parent ends nothing: replicas outlive the node agent that started them.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
+    loading: asyncio.Task[None] | None = None
     engine = Engine(options.pace, wake_s=options.wake_s)
     app = Api(engine, options).application()
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=options.grace_s + FLUSH_S)
@@ -50,7 +52,7 @@ async def live(options: Options) -> int:
         await _listen(runner, options)
         driver = asyncio.create_task(engine.run())
         if not options.failures.never_ready:
-            loop.call_later(options.load_s, _loaded, engine, options, verdict)
+            loading = asyncio.create_task(_load(engine, options, verdict))
         await asyncio.wait((driver, verdict), return_when=asyncio.FIRST_COMPLETED)
         if driver.done():
             driver.result()
@@ -61,6 +63,8 @@ async def live(options: Options) -> int:
             async with asyncio.timeout(options.grace_s + FLUSH_S):
                 await runner.cleanup()
     driver.cancel()
+    if loading is not None:
+        loading.cancel()
     return verdict.result()
 
 
@@ -78,6 +82,19 @@ async def _listen(runner: web.AppRunner, options: Options) -> None:
         ) from error
     host, port, *_ = runner.addresses[0]
     say(1, f"rehearsal engine of {options.model} listens on http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+async def _load(engine: Engine, options: Options, verdict: asyncio.Future[int]) -> None:
+    if options.compile_s:
+        try:
+            found = await compiled(options.model, seconds=options.compile_s, size=options.compile_bytes)
+        except OSError as error:
+            say(2, f"rehearsal: what is compiled cannot be kept: {error}")
+            _settle(verdict, EXIT_LOAD_FAILED)
+            return
+        say(1, f"rehearsal: {'found what was compiled before' if found else 'compiled'}")
+    await asyncio.sleep(options.load_s)
+    _loaded(engine, options, verdict)
 
 
 def _loaded(engine: Engine, options: Options, verdict: asyncio.Future[int]) -> None:

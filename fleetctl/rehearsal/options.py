@@ -42,6 +42,9 @@ class Options:
     pace: Pace
     """With `--speed` in it, as in `load_s` and `wake_s`."""
     load_s: float
+    compile_s: float
+    """Before it loads, unless it finds what it compiled before: `compiling.py`."""
+    compile_bytes: int
     wake_s: float
     grace_s: float
     tokens_per_chunk: int
@@ -66,6 +69,8 @@ def read_options(words: Sequence[str] | None) -> Options:
         names=tuple(given.served_model_name or (given.model,)),
         pace=pace.faster(given.speed),
         load_s=given.load_s / given.speed,
+        compile_s=given.compile_s / given.speed,
+        compile_bytes=given.compile_bytes,
         wake_s=given.wake_s / given.speed,
         grace_s=given.grace_s,
         tokens_per_chunk=given.tokens_per_chunk,
@@ -101,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     timing = parser.add_argument_group("timing")
     add = timing.add_argument
     add("--load-s", type=seconds, default=0.0, metavar="S", help="time to load the model (default: 0)")
+    add("--compile-s", type=seconds, default=0.0, metavar="S", help=_COMPILE)
     add("--wake-s", type=seconds, default=0.3, metavar="S", help="time to wake from sleep (default: %(default)s)")
     add("--prefill-s-per-token", type=seconds, default=pace.prefill_s_per_token, metavar="S", help=_PREFILL)
     add("--token-s", type=seconds, default=pace.token_s, metavar="S", help=_TOKEN)
@@ -109,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--prefill-chunk-tokens", type=count, default=pace.prefill_chunk_tokens, metavar="N", help=_CHUNK)
     add("--tokens-per-chunk", "--stream-interval", type=count, default=1, metavar="N", help=_INTERVAL)
     add("--speed", type=_number(float, least=1e-3, most=1e6), default=1.0, metavar="X", help=_SPEED)
+
+    parser.add_argument("--compile-bytes", type=count, default=65536, metavar="N", help=_COMPILE_BYTES)
 
     failures = parser.add_argument_group("failures, for tests")
     add = failures.add_argument
@@ -122,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
 _PORT = "0 takes a free one; either way the address is printed on stdout (default: %(default)s)"
 _LENGTH = "most tokens of prompt and answer together (default: %(default)s)"
 _GRACE = "time that running requests get after SIGTERM; --speed leaves it as it is (default: 30)"
+_COMPILE = "time to compile first, unless $REHEARSAL_CACHE_DIR holds what was compiled before (default: 0)"
+_COMPILE_BYTES = "size of what is compiled (default: %(default)s)"
 _PREFILL = "time per prompt token (default: %(default)s)"
 _TOKEN = "time of a decode step of one sequence (default: %(default)s)"
 _GROWTH = "share of it that each further sequence adds to a step (default: %(default)s)"

@@ -4,20 +4,20 @@ from collections.abc import Collection, Iterator, Mapping
 
 from fleetctl.engines import command, engine
 from fleetctl.errors import UsageError
+from fleetctl.model.images import image_fault
 from fleetctl.model.services import Gpu, Pool, Scaling, Service, same_product
 from fleetctl.spec.documents import FleetDoc, PoolDoc, ServiceDoc
+from fleetctl.spec.model_checks import model_problems
 from fleetctl.spec.parameters import lacking_problems, parameter_problems
 from fleetctl.spec.problems import Problem
 from fleetctl.spec.schedule_checks import schedule_problems
 from fleetctl.spec.signal_checks import signal_problems
-from fleetctl.spec.suggestions import did_you_mean, nearest
+from fleetctl.spec.suggestions import PROVIDER_LIKENESS, did_you_mean, nearest
 from fleetctl.spec.units import duration_text
 from fleetctl.spec.validation import Source
 
 ALWAYS = "local"
 """The Provider that needs no set-up: this machine."""
-PROVIDER_LIKENESS = 0.6
-"""Names of providers are so short that one slip already makes 0.67, as from `gpc` to `gcp`."""
 PERIOD_MIN_S = 0.1
 """A faster tick would only read the same metrics again: engines update theirs a few times a second."""
 PERIOD_MAX_S = 600.0
@@ -37,7 +37,9 @@ def scaling_problems(
         )
     if scaling.policy == "fixed":
         if scaling.replicas is None and needs_replicas:
-            yield source.problem((*path, "policy"), "the policy fixed needs a count", "add replicas: 2")
+            yield source.problem(
+                (*path, "policy"), "the policy fixed needs a count: replicas is missing", "add replicas: 2"
+            )
     elif scaling.replicas is not None:
         yield source.problem(
             (*path, "replicas"),
@@ -55,7 +57,10 @@ def service_problems(service: Service, doc: ServiceDoc, source: Source) -> Itera
     yield from parameter_problems(scaling, doc.scaling, source, ("scaling",), beside=service.signals)
     yield from signal_problems(service, source)
     yield from _bounds(scaling, doc, source)
+    yield from _moved_by_nothing(service, source)
     yield from schedule_problems(service, source)
+    yield from model_problems(service, source)
+    yield from _image(service, source)
     kind = engine(service.engine)
     try:
         command(kind, service)
@@ -69,6 +74,36 @@ def service_problems(service: Service, doc: ServiceDoc, source: Source) -> Itera
     elif service.metrics is not None and kind.loads:
         yield source.problem(
             ("metrics",), f"the load metrics of {kind.name} are known", "remove metrics, or write engine: generic"
+        )
+
+
+def _image(service: Service, source: Source) -> Iterator[Problem]:
+    fault = image_fault(service.image) if service.image is not None else ""
+    if fault:
+        yield source.problem(
+            ("image",),
+            f"{service.image} cannot be an image: {fault}",
+            "write it as registry/repository:tag, or registry/repository@sha256:…",
+        )
+
+
+def service_warnings(service: Service, doc: ServiceDoc, source: Source) -> Iterator[Problem]:
+    """What is allowed in one Service and does nothing."""
+    scaling = service.scaling
+    if doc.scaling is not None and doc.scaling.idle is not None and scaling.min > 0:
+        yield source.problem(
+            ("scaling", "idle"),
+            f"it is never waited for: with min {scaling.min} the service does not go to zero",
+            "write min: 0, or remove idle",
+        )
+
+
+def _moved_by_nothing(service: Service, source: Source) -> Iterator[Problem]:
+    if service.scaling.policy == "schedule" and not service.schedule and not service.signals:
+        yield source.problem(
+            ("scaling", "policy"),
+            "the policy schedule moves nothing without schedules: schedule is missing",
+            'add schedule: [{cron: "0 8 * * mon-fri", for: 10h, min: 2}] beside scaling, or write policy: auto',
         )
 
 

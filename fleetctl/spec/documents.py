@@ -29,6 +29,7 @@ from fleetctl.spec.fields import (
     Listen,
     MarketName,
     Metric,
+    Mirrors,
     Name,
     Path,
     Policy,
@@ -44,12 +45,14 @@ from fleetctl.spec.fields import (
     Text,
     TimeZone,
     Tolerance,
+    Utilization,
     Word,
     Words,
     problem,
 )
 from fleetctl.spec.signal_documents import PositiveAmount, SignalDoc
 from fleetctl.spec.units import duration_text
+from fleetctl.spec.warm_up import WarmUps
 
 Percentile = Annotated[float, Field(gt=0, lt=100, allow_inf_nan=False)]
 
@@ -147,7 +150,7 @@ class TuningDoc(Document):
     percentile: Percentile | None = Field(
         default=None, description="Per cent of requests that `latency_slo` looks at. Not written: slo.percentile."
     )
-    utilization: Target | None = Field(
+    utilization: Utilization | None = Field(
         default=None, description="Share of time that GPUs are kept busy; of the policy `gpu_utilization`."
     )
     target: Target | None = Field(
@@ -214,6 +217,21 @@ class ColdStartDoc(Document):
         return self
 
 
+def _no_hibernation(value: object) -> object:
+    """What people bring from elsewhere and no machine with GPUs does."""
+    if isinstance(value, str) and value.lower() in HIBERNATION:
+        raise problem(
+            f"there is no tier {value}: no cloud keeps a GPU's memory through it, so it would start like a stopped one",
+            "write tier: asleep (an engine off the GPU) or tier: stopped (a machine off, its disk kept)",
+        )
+    return value
+
+
+HIBERNATION = ("hibernate", "hibernated", "hibernating", "hibernation", "suspend", "suspended", "paused", "pause")
+"""AWS lists no P, G or Trn family as able to; Azure only NVv4, NVadsA10v5 and NVadsV710v5, and never spot; Google does
+not suspend machines with GPUs."""
+
+
 class StandbyDoc(Document):
     """Free capacity kept ready, so that the next replica need not wait for a machine."""
 
@@ -223,7 +241,7 @@ class StandbyDoc(Document):
     slots: Annotated[int, Field(ge=0, le=REPLICAS_MAX)] | None = Field(
         default=None, description="How much, as a number of replicas that can start at once; instead of `steps`."
     )
-    tier: Literal["hot", "asleep", "warm", "stopped"] | None = Field(
+    tier: Annotated[Literal["hot", "asleep", "warm", "stopped"], BeforeValidator(_no_hibernation)] | None = Field(
         default=None,
         description="How ready: hot (engine loaded), asleep (engine running, weights off the GPU), warm (machine "
         "running, image and weights on disk), stopped (machine stopped, disk kept).",
@@ -232,6 +250,16 @@ class StandbyDoc(Document):
         default=None,
         description="Sized by fleetctl, from what a slot costs and what a slow start costs; `steps` holds until it "
         "has learned.",
+    )
+    sleep_level: Annotated[int, Field(ge=1, le=2)] | None = Field(
+        default=None,
+        description="Of the tier asleep: 1 keeps the weights in the host's memory, 2 drops them and loads them again "
+        "to wake. Not written: 1 where that memory holds the weights of all that sleep there.",
+    )
+    share: bool | None = Field(
+        default=None,
+        description="Of a pool's tier asleep: engines of several services sleep on the same GPUs, and one at a time is "
+        "awake there.",
     )
 
     @model_validator(mode="after")
@@ -344,6 +372,24 @@ class PlacementDoc(Document):
         return self
 
 
+class RolloutDoc(Document):
+    """How another revision comes in."""
+
+    surge: Annotated[int, Field(ge=1, le=REPLICAS_MAX)] | None = Field(
+        default=None, description="Replicas that may be there beyond the wanted count. Default: scaling.step."
+    )
+    settle: Duration | None = Field(
+        default=None, description="A new replica counts once it was ready for so long without dying."
+    )
+    failures: Annotated[int, Field(ge=1, le=REPLICAS_MAX)] | None = Field(
+        default=None, description="So many new replicas that fail or die in a row bring the old revision back."
+    )
+    deadline: PositiveDuration | None = Field(
+        default=None,
+        description="The same when, with a machine, none was ready for so long. Default: startup_timeout.",
+    )
+
+
 class ServiceDoc(Document):
     """A model served at a promise."""
 
@@ -352,7 +398,10 @@ class ServiceDoc(Document):
     engine: Engine = Field(
         description="The inference server; `rehearsal` plays one on any machine, `generic` is any other."
     )
-    model: Word = Field(description="The weights, such as hf://organisation/name@revision; pin the revision.")
+    model: Word = Field(
+        description="The weights: hf://organisation/name@commit, s3://, gs:// or az://bucket/folder, https://host/file, "
+        "file:///path, or the engine's own name."
+    )
     gpu: Gpus = Field(
         description="GPUs of one replica as name:count; a list is a set of alternatives, best first; any:1 takes any."
     )
@@ -366,8 +415,8 @@ class ServiceDoc(Document):
     )
     command: Annotated[Words, Field(min_length=1)] | None = Field(
         default=None,
-        description="Replaces the engine's command line; a text or a list of words. {port}, {model} and {concurrency} "
-        "are filled in.",
+        description="Replaces the engine's command line; a text or a list of words. {port}, {model}, "
+        "{concurrency} and {weights}, the folder in which the machine holds the weights, are filled in.",
     )
     args: Words | None = Field(default=None, description="Words put behind the command line; a text or a list.")
     env: Annotated[dict[EnvName, Text], Field(max_length=ENV_MAX)] | None = Field(
@@ -380,6 +429,17 @@ class ServiceDoc(Document):
     )
     readiness_path: Path | None = Field(
         default=None, description="Path that answers 200 once requests can be served. Default: the engine's."
+    )
+    warm_up: WarmUps | None = Field(
+        default=None,
+        description="Requests that each replica answers before it counts as ready, in order: prompts to complete, or "
+        "paths with bodies. One that fails fails the start.",
+    )
+    loading: Literal["auto", "prefetch", "eager", "fast", "stream", "sharded"] | None = Field(
+        default=None,
+        description="How the engine loads its weights: auto (from the machine's disk, read ahead), prefetch or eager "
+        "(by the engine's own options), fast (fastsafetensors, if the image has it), stream (straight from s3, gs or "
+        "az, past the disk), sharded (files saved by rank).",
     )
     slo: SloDoc | None = Field(default=None, description="The promise that reports are measured against.")
     cold_start: ColdStartDoc | None = Field(
@@ -404,6 +464,7 @@ class ServiceDoc(Document):
     placement: PlacementDoc | None = Field(
         default=None, description="Where machines may be rented. A service that names a pool has the pool's."
     )
+    rollout: RolloutDoc | None = Field(default=None, description="How another revision comes in, and is given up.")
     pool: Name | None = Field(
         default=None,
         description="A declared pool to run in. Not written: the service has one of its own, of the same name.",
@@ -448,6 +509,16 @@ class PoolDoc(Document):
         default=None,
         description="US dollars per hour of one machine, for machines that no price list knows; 0 if it is owned.",
     )
+    registry_mirrors: Mirrors | None = Field(
+        default=None,
+        description="Mirrors of docker.io that the Docker of rented machines asks first, such as one in their region; "
+        "before the fleet's.",
+    )
+    lazy: Literal["soci", "stargz", "nydus"] | None = Field(
+        default=None,
+        description="Begin engines before their image is here: for machines whose Docker has that snapshotter, and "
+        "images that are made for it.",
+    )
     local: LocalDoc | None = Field(
         default=None,
         description="How long each stage of a cold start takes with the provider `local`; others ignore it.",
@@ -476,6 +547,10 @@ class FleetDoc(Document):
     )
     max_cost_per_hour: PositivePrice | None = Field(
         default=None, description="US dollars per hour that the whole fleet may cost; nothing is launched above it."
+    )
+    registry_mirrors: Mirrors | None = Field(
+        default=None,
+        description="Mirrors of docker.io that the Docker of rented machines asks first, as http(s)://host:port.",
     )
     providers: Annotated[dict[Name, dict[Setting, Any]], Field(max_length=LIST_MAX)] | None = Field(
         default=None,

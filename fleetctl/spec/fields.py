@@ -27,6 +27,8 @@ THRESHOLD_MAX = 1000.0
 """Times what is there; with this, panic never begins."""
 PERCENT_MAX = 100_000
 """Knative's own limit: a thousandfold at once."""
+PERCENT_LIKELY_MIN = 20
+"""A target of so much without its sign is meant as per cent; less is requests, as other autoscalers have it."""
 STEPS_MAX = 100
 """Scale steps of one Standby."""
 
@@ -89,11 +91,22 @@ def _positive_duration(value: object) -> float:
     return seconds
 
 
-def _target(value: object) -> float:
+def _utilization(value: object) -> float:
     number = units.share(value)
     if number <= 0:
         raise Unfit("must be more than 0", "write a share such as 70%")
     return number
+
+
+def _target(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value < PERCENT_LIKELY_MIN:
+        raise Unfit(
+            f"{value:g} is more than everything: a target is the share of `concurrency` that a replica is kept at",
+            f"write a share such as 70%; for {value:g} requests a replica write concurrency: {value:g}"
+            if isinstance(value, int)
+            else "write a share such as 70%",
+        )
+    return _utilization(value)
 
 
 def _tolerance(value: object) -> float:
@@ -157,6 +170,18 @@ Cron = Annotated[str, PlainValidator(reading(words.cron)), WithJsonSchema(text_s
 TimeZone = Annotated[str, PlainValidator(reading(words.time_zone)), WithJsonSchema(text_schema(r"^\S+$"))]
 Store = Annotated[str, PlainValidator(reading(words.store)), WithJsonSchema(text_schema(r"^\S+$"))]
 Listen = Annotated[str, PlainValidator(reading(units.listen_address)), WithJsonSchema(text_schema(r"^\S+:[0-9]{1,5}$"))]
+Mirrors = Annotated[
+    list[
+        Annotated[
+            str,
+            PlainValidator(_matching(words.MIRROR_PATTERN, "address of a mirror", "https://mirror.example:5000")),
+            WithJsonSchema(text_schema(words.MIRROR_PATTERN)),
+        ]
+    ],
+    Field(max_length=LIST_MAX),
+    BeforeValidator(_listed),
+    Also(text_schema(words.MIRROR_PATTERN)),
+]
 
 Duration = Annotated[float, PlainValidator(reading(units.duration)), WithJsonSchema(DURATION_SCHEMA)]
 PositiveDuration = Annotated[
@@ -164,6 +189,7 @@ PositiveDuration = Annotated[
 ]
 Share = Annotated[float, PlainValidator(reading(units.share)), WithJsonSchema(_share_schema())]
 Target = Annotated[float, PlainValidator(reading(_target)), WithJsonSchema(_share_schema(exclusiveMinimum=0))]
+Utilization = Annotated[float, PlainValidator(reading(_utilization)), WithJsonSchema(_share_schema(exclusiveMinimum=0))]
 Tolerance = Annotated[float, PlainValidator(reading(_tolerance)), WithJsonSchema(_share_schema(exclusiveMaximum=1))]
 Count = Annotated[int, Field(ge=0, le=REPLICAS_MAX)]
 PositiveCount = Annotated[int, Field(ge=1, le=REPLICAS_MAX)]

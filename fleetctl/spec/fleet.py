@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleetctl.model.services import Pool, Service
+from fleetctl.spec.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class FleetConfig:
     """An absolute path or a postgresql:// address; None: `fleet.db` in fleetctl's home."""
     max_cost_per_hour: float | None = None
     """US dollars; None: no limit."""
+    registry_mirrors: tuple[str, ...] = ()
+    """Addresses of mirrors of Docker's hub that rented machines ask first."""
     providers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """The Providers that may be rented from, with each one's own settings; `local` needs no mention."""
 
@@ -45,3 +48,5 @@ class Fleet:
     pools: tuple[Pool, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
     """By subject: `service/chat`, `pool/gpus`, `fleet`."""
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed and hardly ever meant, where it was asked for, in the order of the files."""

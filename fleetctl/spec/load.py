@@ -1,37 +1,59 @@
 """Files in, model out: everything they declare, complete; or everything that is wrong with them, at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleetctl.errors import NotFound
-from fleetctl.model.services import Pool, Scaling, Service
+from fleetctl.model.abilities import Abilities
+from fleetctl.model.services import Pool, Scaling, Service, Standby
 from fleetctl.spec import nouns
 from fleetctl.spec.checks import (
+    ALWAYS,
     fleet_problems,
     pool_problems,
     provider_problems,
     service_problems,
+    service_warnings,
     sharing_problems,
 )
 from fleetctl.spec.documents import DOCUMENTS, FleetDoc, PoolDoc, ServiceDoc
 from fleetctl.spec.files import read, yaml_files
 from fleetctl.spec.fleet import Fleet, FleetConfig, Place
+from fleetctl.spec.model_checks import model_warnings
+from fleetctl.spec.placement_checks import beside_problems, beside_warnings, gpu_warnings
 from fleetctl.spec.presets import preset
 from fleetctl.spec.problems import FilesError, Problem
+from fleetctl.spec.schedule_checks import schedule_warnings
+from fleetctl.spec.standby_checks import (
+    TellAbilities,
+    pool_of,
+    pool_standby_problems,
+    standby_problems,
+    stopping_problems,
+    stopping_warnings,
+)
 from fleetctl.spec.suggestions import nearest
 from fleetctl.spec.trees import Entry, Mapping, Node, Scalar
 from fleetctl.spec.units import shown, sort_of
 from fleetctl.spec.validation import Source, validated
 
 
-def load(paths: Sequence[Path] = (), *, providers: Collection[str] | None = None) -> Fleet:
+def load(
+    paths: Sequence[Path] = (),
+    *,
+    providers: Collection[str] | None = None,
+    abilities: TellAbilities = lambda name, settings: Abilities(),
+    warnings: bool = False,
+) -> Fleet:
     """What the files declare. A folder means its YAML files, sorted; none given, the folder `fleet`.
 
-    `providers` are those there are: the files may name no other; None: whatever they name is taken. Raises `NotFound`
-    for a file or folder that is not there, and `FilesError` with every problem of every file.
+    `providers` are those there are: the files may name no other; None: whatever they name is taken. `abilities`
+    tells, from a provider's name and settings, what its machines can do. With `warnings`
+    years of Schedules are looked through for what is hardly meant, which takes its time. Raises `NotFound` for a file
+    or folder that is not there, and `FilesError` with every problem of every file.
     """
-    reading = _Reading(providers)
+    reading = _Reading(providers, abilities)
     for file in yaml_files(paths):
         nodes, problems = read(file)
         reading.problems.extend(problems)
@@ -45,6 +67,7 @@ def load(paths: Sequence[Path] = (), *, providers: Collection[str] | None = None
         services=tuple(found.service for found in reading.services),
         pools=tuple(reading.pools.values()),
         places=reading.places,
+        warnings=tuple(sorted(reading.warnings())) if warnings else (),
     )
 
 
@@ -60,8 +83,9 @@ class _Found:
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, providers: Collection[str] | None) -> None:
+    def __init__(self, providers: Collection[str] | None, tell: TellAbilities) -> None:
         self.providers = providers
+        self._tell = tell
         self.problems: list[Problem] = []
         self.places: dict[str, Place] = {}
         self.config = FleetConfig()
@@ -93,6 +117,7 @@ class _Reading:
             case PoolDoc():
                 self.pools[doc.name] = nouns.pool(doc)
                 self.problems.extend(pool_problems(self.pools[doc.name], doc, source))
+                self.problems.extend(pool_standby_problems(self.pools[doc.name], doc, source))
             case FleetDoc():
                 self.config = nouns.config(doc, file.parent)
                 self.problems.extend(fleet_problems(doc, source))
@@ -104,9 +129,46 @@ class _Reading:
         declared = frozenset(subject.removeprefix("pool/") for subject in self.places if subject.startswith("pool/"))
         for found in self.services:
             self.problems.extend(sharing_problems(found.service, found.doc, found.source, self.pools, declared))
+            self.problems.extend(standby_problems(found.service, found.doc, found.source, self.pools))
+        services = [found.service for found in self.services]
+        for doc, source in self._docs:
+            self.problems.extend(beside_problems(doc, source, services))
+        for standby, pool, source in self._standing_by():
+            self.problems.extend(stopping_problems(standby, pool, source, self._configured, self._abilities))
         if self.providers is not None:
             for doc, source in self._docs:
                 self.problems.extend(provider_problems(doc, source, self.providers, self.config.providers))
+
+    @property
+    def _configured(self) -> tuple[str, ...]:
+        return (ALWAYS, *self.config.providers)
+
+    def _abilities(self, name: str) -> Abilities:
+        """Of a provider that does not exist: it can do everything, and is a problem already."""
+        known = self.providers is None or name in self.providers
+        return self._tell(name, self.config.providers.get(name, {})) if known else Abilities()
+
+    def _standing_by(self) -> Iterator[tuple[Standby, Pool, Source]]:
+        """Every Standby that is written down, with the Pool whose machines it is of."""
+        for found in self.services:
+            if found.service.standby is not None:
+                yield found.service.standby, pool_of(found.service, self.pools), found.source
+        for doc, source in self._docs:
+            if isinstance(doc, PoolDoc) and doc.standby is not None:
+                yield self.pools[doc.name].standby, self.pools[doc.name], source
+
+    def warnings(self) -> Iterator[Problem]:
+        """What is allowed and hardly meant, in files that are right."""
+        services = [found.service for found in self.services]
+        for found in self.services:
+            yield from service_warnings(found.service, found.doc, found.source)
+            yield from schedule_warnings(found.service, found.source)
+            yield from model_warnings(found.service, found.source, self.pools, self.config.providers)
+        for doc, source in self._docs:
+            yield from beside_warnings(doc, source, services)
+            yield from gpu_warnings(doc, source, self.config.providers)
+        for standby, pool, source in self._standing_by():
+            yield from stopping_warnings(standby, pool, source, self._configured, self._abilities)
 
     def _source(self, file: Path, node: Node) -> Source | None:
         """Where and what the document is; None once it is said why that cannot be told."""

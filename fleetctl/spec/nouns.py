@@ -16,6 +16,7 @@ from fleetctl.model.services import (
     Placement,
     Pool,
     RatePolicy,
+    RolloutRules,
     Scaling,
     Schedule,
     Service,
@@ -33,6 +34,7 @@ from fleetctl.spec.documents import (
     PlacementDoc,
     PoolDoc,
     RateDoc,
+    RolloutDoc,
     ScalingDoc,
     ScheduleDoc,
     ServiceDoc,
@@ -41,6 +43,7 @@ from fleetctl.spec.documents import (
 )
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.spec.signal_nouns import gpu_metrics, signals
+from fleetctl.spec.warm_up import calls
 
 
 def service(doc: ServiceDoc, preset: Scaling) -> Service:
@@ -56,6 +59,7 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         args=tuple(doc.args or ()),
         env=tuple((doc.env or {}).items()),
         metrics=EngineMetrics(running=doc.metrics.running, waiting=doc.metrics.waiting) if doc.metrics else None,
+        warm_up=calls(doc.warm_up or [], service=doc.name, engine_name=doc.engine, model=doc.model),
         slo=replace(Slo(ttft_s=doc.slo.ttft), **_given(doc.slo, percentile="percentile")) if doc.slo else None,
         cold_start=_cold_start(doc.cold_start),
         scaling=scaling(doc.scaling, preset),
@@ -64,6 +68,7 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         standby=standby(doc.standby) if doc.standby else None,
         schedule=tuple(_schedule(entry) for entry in doc.schedule or ()),
         placement=placement(doc.placement),
+        rollout=_rollout(doc.rollout),
         pool=PoolName(doc.pool) if doc.pool else None,
     )
     return replace(
@@ -71,6 +76,7 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         **_given(
             doc,
             readiness_path="readiness_path",
+            loading="loading",
             startup_timeout="startup_timeout_s",
             drain_timeout="drain_timeout_s",
             queue_timeout="queue_timeout_s",
@@ -130,13 +136,19 @@ def _rate(doc: RateDoc) -> RatePolicy:
 
 
 def standby(doc: StandbyDoc) -> Standby:
-    made = replace(Standby(), **_given(doc, steps="steps", slots="slots", auto="auto"))
+    same = ("steps", "slots", "auto", "sleep_level", "share")
+    made = replace(Standby(), **_given(doc, **{name: name for name in same}))
     return made if doc.tier is None else replace(made, tier=Tier(doc.tier))
 
 
 def _schedule(doc: ScheduleDoc) -> Schedule:
     given = _given(doc, tz="tz", min="min", max="max", replicas="replicas")
     return replace(Schedule(cron=doc.cron, duration_s=doc.duration), **given)
+
+
+def _rollout(doc: RolloutDoc | None) -> RolloutRules:
+    given = _given(doc, surge="surge", settle="settle_s", failures="failures", deadline="deadline_s")
+    return replace(RolloutRules(), **given)
 
 
 def _cold_start(doc: ColdStartDoc | None) -> ColdStart:
@@ -174,7 +186,8 @@ def pool(doc: PoolDoc) -> Pool:
         where = replace(where, providers=(ProviderName(doc.provider),))
     made = replace(
         Pool(name=PoolName(doc.name), gpu=tuple(doc.gpu), placement=where, local=_local(doc.local)),
-        **_given(doc, min="min", max="max", price_per_hour="price_per_hour"),
+        **_given(doc, min="min", max="max", price_per_hour="price_per_hour", lazy="lazy"),
+        registry_mirrors=tuple(doc.registry_mirrors or ()),
     )
     return made if doc.standby is None else replace(made, standby=standby(doc.standby))
 
@@ -186,6 +199,7 @@ def _local(doc: LocalDoc | None) -> LocalMachine:
 def config(doc: FleetDoc, folder: Path) -> FleetConfig:
     """The fleet's settings; a store's path is taken from the folder of the file that names it."""
     made = replace(FleetConfig(), **_given(doc, name="name", period="period_s", max_cost_per_hour="max_cost_per_hour"))
+    made = replace(made, registry_mirrors=tuple(doc.registry_mirrors or ()))
     if doc.providers is not None:
         made = replace(made, providers=doc.providers)
     if doc.gateway is not None:

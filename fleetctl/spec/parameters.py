@@ -44,7 +44,7 @@ def lacking_problems(scaling: Scaling, source: Source, path: tuple[str, ...]) ->
     if scaling.policy in NEEDED and getattr(scaling, scaling.policy) is None:
         yield source.problem(
             (*path, "policy"),
-            f"the policy {scaling.policy} needs what one replica is to get",
+            f"the policy {scaling.policy} needs what one replica is to get: {scaling.policy} is missing",
             f"add {NEEDED[scaling.policy]}",
         )
     if scaling.policy == "latency_slo" and scaling.latency_of == "end_to_end" and scaling.latency_s is None:

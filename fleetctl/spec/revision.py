@@ -26,6 +26,7 @@ def revision(service: Service) -> str:
         "concurrency": service.concurrency,
         "metrics": [metrics.running, metrics.waiting] if metrics else None,
         "readiness_path": service.readiness_path,
+        "loading": "" if service.loading == "auto" else service.loading,
         "pool": service.pool,
     }
     text = json.dumps({key: value for key, value in runs.items() if value}, sort_keys=True, ensure_ascii=True)

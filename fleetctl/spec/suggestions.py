@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 LIKENESS_MIN = 0.7
 """Ratio of difflib from which two words may mean the same: `mx` and `max` have 0.8, `on` and `down` 0.67."""
+PROVIDER_LIKENESS = 0.6
+"""Names of providers are so short that one slip already makes 0.67, as from `gpc` to `gcp`."""
 
 
 def nearest(word: str, choices: Iterable[str], *, likeness: float = LIKENESS_MIN) -> str | None:

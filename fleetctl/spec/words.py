@@ -16,6 +16,7 @@ part of instance names, and Google's must begin with a letter."""
 ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 METRIC_PATTERN = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 PATH_PATTERN = r"^/\S*$"
+MIRROR_PATTERN = r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/?$"
 SETTING_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
 
 TEXT_CHARS_MAX = 4096

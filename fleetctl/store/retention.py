@@ -1,5 +1,6 @@
 """How much of the past the store keeps, and how it forgets the rest a little at a time."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from fleetctl.store.database import Transaction
@@ -28,6 +29,10 @@ class Retention:
     """Five weeks: last month's busiest day can be played again."""
     history_rows: int = 6_000_000
     """Some 400 MB: a hundred busy Services for a week, ten for ten weeks."""
+    starts_per_service: int = 1000
+    """A p95 by tier and stage out of the newest is then firm; some 2 MB a Service."""
+    starts_age_s: float = 30 * 86_400.0
+    """What a start took a month ago says little of the next: images, models and clouds have changed."""
     over_instances_age_s: float = 86_400.0
     """Longer than any Provider still lists what it has terminated, so that none is taken for an Orphan."""
 
@@ -38,6 +43,24 @@ def prune(transaction: Transaction, keep: Retention, *, now: float) -> None:
     _prune_events(transaction, keep)
     _prune_journal(transaction, keep, now=now)
     _prune_history(transaction, keep, now=now)
+    _prune_starts(transaction, keep, now=now)
+
+
+def keep_newest_starts(transaction: Transaction, keep: Retention, *, services: Collection[str]) -> None:
+    """Forget all but the newest Starts of these Services, to which some were added."""
+    for service in sorted(services):
+        transaction.run(
+            "DELETE FROM starts WHERE service = ? AND id <="
+            " (SELECT id FROM starts WHERE service = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+            (service, service, keep.starts_per_service),
+        )
+
+
+def _prune_starts(transaction: Transaction, keep: Retention, *, now: float) -> None:
+    transaction.run(
+        "DELETE FROM starts WHERE id IN (SELECT id FROM starts WHERE ended_at < ? ORDER BY ended_at LIMIT ?)",
+        (now - keep.starts_age_s, EVENTS_PRUNE_ROWS_MAX),
+    )
 
 
 def _prune_events(transaction: Transaction, keep: Retention) -> None:

@@ -45,6 +45,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " output_tokens DOUBLE PRECISION)",
         "CREATE INDEX history_service_until ON history (service, until)",
     ),
+    (
+        # Each Service as it was declared, whole, by what its Replicas ran; and the newest Rollout of each.
+        "CREATE TABLE revisions (service TEXT NOT NULL, name TEXT NOT NULL, declared_at DOUBLE PRECISION NOT NULL,"
+        " doc TEXT NOT NULL, PRIMARY KEY (service, name))",
+        "CREATE TABLE rollouts (service TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+    ),
+    (
+        # What each image's name by tag meant when the fleet first fetched it.
+        "CREATE TABLE pins (image TEXT PRIMARY KEY, digest TEXT NOT NULL)",
+    ),
+    (
+        # Starts that are over.
+        "CREATE TABLE starts (id {identity}, service TEXT NOT NULL, replica TEXT NOT NULL,"
+        " ended_at DOUBLE PRECISION NOT NULL, doc TEXT NOT NULL)",
+        "CREATE INDEX starts_service ON starts (service, id)",
+        "CREATE INDEX starts_replica ON starts (replica, id)",
+        "CREATE INDEX starts_ended_at ON starts (ended_at)",
+    ),
 )
 """Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""
 

@@ -14,16 +14,20 @@ from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.orphans import Orphan
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
+from fleetctl.model.rollouts import Revision, Rollout
 from fleetctl.model.services import Pool, Service
 from fleetctl.model.snapshots import Intent, Lease, Override, State
+from fleetctl.model.starts import Start
 from fleetctl.store import schema
 from fleetctl.store.database import Database, Row, Transaction
 from fleetctl.store.documents import decode, encode
-from fleetctl.store.retention import PRUNE_EVERY_COMMITS, Retention, prune
+from fleetctl.store.retention import PRUNE_EVERY_COMMITS, Retention, keep_newest_starts, prune
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+REVISIONS_KEPT = 6
+"""Of each Service: more than anybody goes back, few enough to be read with every change."""
 _ZLIB_LEVEL = 1
 """Ten times smaller at a third of the default level's time; a journal entry is written with every tick."""
 
@@ -57,12 +61,26 @@ class SqlStore:
 
     # the user's side
 
-    def put_service(self, service: Service, *, revision: str, at: float) -> None:
-        """Declare (or change) a Service and want it up. Clears nothing but an earlier `down`."""
+    def put_service(self, service: Service, *, revision: str, at: float, paused: bool | None = None) -> None:
+        """Declare (or change) a Service and want it up, and keep it as its newest revision, whole.
+
+        Clears nothing but an earlier `down`; `paused`, where given, holds up its Rollout or lets it go on.
+        """
         with self._intent_write() as transaction:
             found = _intent(transaction, service.name)
-            override = found.override if found else None
-            _put_intent(transaction, Intent(service=service, revision=revision, override=override, changed_at=at))
+            if found is not None and found.revision != revision:
+                _keep_revision(transaction, found, replaces=False)  # declared before revisions were kept, perhaps
+            made = Intent(
+                service=service,
+                revision=revision,
+                override=found.override if found else None,
+                changed_at=at,
+                declared_at=at,
+                paused=paused if paused is not None else found is not None and found.paused,
+            )
+            _put_intent(transaction, made)
+            _keep_revision(transaction, made, replaces=True)
+            _drop_revisions(transaction, service.name)
 
     def put_pool(self, pool: Pool, *, at: float) -> None:
         """Declare (or change) a Pool."""
@@ -85,12 +103,25 @@ class SqlStore:
             found = self._known_intent(transaction, service)
             _put_intent(transaction, replace(found, override=override, changed_at=at))
 
+    def set_paused(self, service: ServiceName, paused: bool) -> None:
+        """Hold up a Service's Rollout, or let it go on. Raises NotFound."""
+        with self._intent_write() as transaction:
+            _put_intent(transaction, replace(self._known_intent(transaction, service), paused=paused))
+
     def intents(self) -> tuple[tuple[Intent, ...], tuple[Pool, ...]]:
-        """Every Service declared, those that are down too, and every Pool, each by name."""
+        """Every Service declared, with its last revisions, those that are down too, and every Pool, each by name."""
         with self._database.read() as transaction:
             services = transaction.rows("SELECT doc FROM services ORDER BY name")
             pools = transaction.rows("SELECT doc FROM pools ORDER BY name")
-        return tuple(decode(Intent, row[0]) for row in services), tuple(decode(Pool, row[0]) for row in pools)
+            rows = transaction.rows("SELECT service, doc FROM revisions ORDER BY service, declared_at, name")
+        revisions: dict[str, list[Revision]] = {}
+        for name, doc in rows:
+            revisions.setdefault(name, []).append(decode(Revision, doc))
+        intents = (decode(Intent, row[0]) for row in services)
+        return (
+            tuple(replace(one, revisions=tuple(revisions.get(one.service.name, ()))) for one in intents),
+            tuple(decode(Pool, row[0]) for row in pools),
+        )
 
     def intents_version(self) -> int:
         """Grows with every change of what `intents` returns; cheap."""
@@ -135,12 +166,16 @@ class SqlStore:
             memories = transaction.rows("SELECT service, doc FROM memories")
             counters = transaction.rows("SELECT name, value FROM counters")
             places = transaction.rows("SELECT name, doc FROM places")
+            rollouts = transaction.rows("SELECT service, doc FROM rollouts")
+            pins = transaction.rows("SELECT image, digest FROM pins")
         return State(
             instances=_documents(instances, InstanceId, Instance),
             replicas=_documents(replicas, ReplicaId, Replica),
             memories=_documents(memories, ServiceName, Memory),
             counters={str(name): int(value) for name, value in counters},
             places=_documents(places, str, Experience),
+            rollouts=_documents(rollouts, ServiceName, Rollout),
+            pins={str(image): str(digest) for image, digest in pins},
         )
 
     def commit(
@@ -161,6 +196,8 @@ class SqlStore:
         memories = [(service, encode(memory)) for service, memory in plan.memories]
         decisions = [(decision.service, encode(decision)) for decision in plan.decisions]
         places = [(str(one.place), encode(one)) for one in plan.places]
+        rollouts = [(one.service, encode(one)) for one in plan.rollouts]
+        starts = [(one.service, one.replica, one.ended_at, encode(one)) for one in plan.starts]
         events = _event_rows(plan.events)
         entry = zlib.compress(journal, _ZLIB_LEVEL)
         with self._write() as transaction:
@@ -195,6 +232,19 @@ class SqlStore:
                 "INSERT INTO places (name, doc) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc",
                 places,
             )
+            transaction.many(
+                "INSERT INTO rollouts (service, doc) VALUES (?, ?)"
+                " ON CONFLICT (service) DO UPDATE SET doc = excluded.doc",
+                rollouts,
+            )
+            transaction.many("DELETE FROM pins WHERE image = ?", [(image,) for image in plan.removed_pins])
+            transaction.many(
+                "INSERT INTO pins (image, digest) VALUES (?, ?)"
+                " ON CONFLICT (image) DO UPDATE SET digest = excluded.digest",
+                plan.pins,
+            )
+            transaction.many("INSERT INTO starts (service, replica, ended_at, doc) VALUES (?, ?, ?, ?)", starts)
+            keep_newest_starts(transaction, self._retention, services={one.service for one in plan.starts})
             transaction.many(_INSERT_EVENT, events)
             transaction.many(
                 "INSERT INTO history (service, since, until, arrivals, input_tokens, output_tokens)"
@@ -229,6 +279,9 @@ class SqlStore:
             if transaction.run("DELETE FROM services WHERE name = ? AND up = 0", (service,)):
                 transaction.run("DELETE FROM memories WHERE service = ?", (service,))
                 transaction.run("DELETE FROM decisions WHERE service = ?", (service,))
+                transaction.run("DELETE FROM rollouts WHERE service = ?", (service,))
+                transaction.run("DELETE FROM revisions WHERE service = ?", (service,))
+                transaction.run("DELETE FROM starts WHERE service = ?", (service,))
 
     # gc's side
 
@@ -286,6 +339,12 @@ class SqlStore:
             )
         return self._journal_entry(rows[0]).entry if rows else None
 
+    def journal_begins(self) -> float | None:
+        """The time of the oldest journal entry that is kept, in Unix seconds; None: there is none."""
+        with self._database.read() as transaction:
+            at = transaction.rows("SELECT MIN(at) FROM journal")[0][0]
+        return None if at is None else float(at)
+
     def journal_range(self, *, since: float, until: float, limit: int) -> Sequence[JournalEntry]:
         """The entries of ticks from `since` to `until`, both included, oldest first; the first `limit` of them."""
         with self._database.read() as transaction:
@@ -294,6 +353,18 @@ class SqlStore:
                 (since, until, limit),
             )
         return [self._journal_entry(row) for row in rows]
+
+    def starts(
+        self, service: ServiceName | None = None, *, replica: ReplicaId | None = None, limit: int = 1000
+    ) -> Sequence[Start]:
+        """Starts that are over, of one Service or of one Replica, oldest first; the newest `limit` of them."""
+        asked = [(name, value) for name, value in (("service", service), ("replica", replica)) if value is not None]
+        where = f" WHERE {' AND '.join(f'{name} = ?' for name, _ in asked)}" if asked else ""
+        with self._database.read() as transaction:
+            rows = transaction.rows(
+                f"SELECT doc FROM starts{where} ORDER BY id DESC LIMIT ?", (*(value for _, value in asked), limit)
+            )
+        return [decode(Start, row[0]) for row in reversed(rows)]
 
     def history(self, service: ServiceName, *, since: float, until: float) -> Sequence[Interval]:
         """What came in for one Service, oldest first; where nothing came, nothing is said."""
@@ -336,14 +407,14 @@ class SqlStore:
             raise LeaseLost(
                 f"{holder or 'another controller'} has taken over the fleet"
                 f" (lease {newest}, this controller had {fence})",
-                hint="this controller stops; the other one goes on: `fleetctl status` shows it",
+                hint="this controller stops; the other one goes on: `fleetctl daemon status` shows it",
             )
 
     def _known_intent(self, transaction: Transaction, service: ServiceName) -> Intent:
         found = _intent(transaction, service)
         if found is None:
             raise NotFound(
-                f"there is no service {service}", hint="`fleetctl status` lists those there are; `fleetctl up` adds one"
+                f"there is no service {service}", hint="`fleetctl ps -a` lists those there are; `fleetctl up` adds one"
             )
         return found
 
@@ -372,6 +443,27 @@ def _documents(rows: Sequence[Row], key: Callable[[str], K], kind: type[V]) -> d
 def _intent(transaction: Transaction, service: ServiceName) -> Intent | None:
     rows = transaction.rows("SELECT doc FROM services WHERE name = ?", (service,))
     return decode(Intent, rows[0][0]) if rows else None
+
+
+def _keep_revision(transaction: Transaction, intent: Intent, *, replaces: bool) -> None:
+    name, at = intent.revision, intent.declared_at or intent.changed_at
+    action = "UPDATE SET declared_at = excluded.declared_at, doc = excluded.doc" if replaces else "NOTHING"
+    transaction.run(
+        "INSERT INTO revisions (service, name, declared_at, doc) VALUES (?, ?, ?, ?)"
+        f" ON CONFLICT (service, name) DO {action}",
+        (intent.service.name, name, at, encode(Revision(name=name, service=intent.service, declared_at=at))),
+    )
+
+
+def _drop_revisions(transaction: Transaction, service: ServiceName) -> None:
+    """Keep the last few, and those that a Rollout comes from or goes to, however many were declared since."""
+    needed = set[str]()
+    for row in transaction.rows("SELECT doc FROM rollouts WHERE service = ?", (service,)):
+        rollout = decode(Rollout, row[0])
+        needed = {rollout.from_revision, rollout.to_revision}
+    names = transaction.rows("SELECT name FROM revisions WHERE service = ? ORDER BY declared_at DESC, name", (service,))
+    old = [name for (name,) in names[REVISIONS_KEPT:] if name not in needed]
+    transaction.many("DELETE FROM revisions WHERE service = ? AND name = ?", [(service, name) for name in old])
 
 
 def _put_intent(transaction: Transaction, intent: Intent) -> None:

@@ -288,7 +288,7 @@ async def test_weights_are_verified_or_left_to_the_engine(machine: Machine, tmp_
     weights.mkdir()
     (weights / "model.safetensors").write_bytes(b"x" * 1000)
     here = Artifact(kind="weights", name=f"file://{weights}")
-    hub = Artifact(kind="weights", name="hf://meta-llama/Llama-3.1-8B-Instruct@5206a32")
+    hub = Artifact(kind="weights", name="engine+hf://meta-llama/Llama-3.1-8B-Instruct@5206a32")
     lost = Artifact(kind="weights", name="file:///not/there")
     await machine.up()
 

@@ -2,27 +2,25 @@
 
 import asyncio
 import gzip
-import hashlib
 import io
 import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import tarfile
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
-import psutil
 import pytest
 from agent_machines import BOUND_S, Machine, of, spec, wanted
 from aiohttp import web
+from image_nodes import ARCHITECTURES, DOCKER, digest, docker, docker_daemon
 
+from fleetctl.model.images import image_name
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.nodes import Artifact, ArtifactState, NodeStatus, ReplicaSpec
 from fleetctl.model.replicas import ReplicaPhase
@@ -30,8 +28,6 @@ from fleetctl.node.local import UnixNodeLink
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-DOCKER = "application/vnd.docker"
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 PIECE_BYTES = 256 * 1024
 PIECE_S = 0.05
 """Twenty pieces a second: the download takes about a second, and its progress can be seen."""
@@ -51,48 +47,8 @@ def daemon() -> Iterator[str]:
     if named:
         yield named
         return
-    if os.getuid() != 0 or shutil.which("dockerd") is None:
-        pytest.skip("needs DOCKER_HOST, or root and dockerd (apt-get install docker.io) to start a daemon of its own")
-    if shutil.which("docker") is None:
-        pytest.skip("needs the docker command to import an image")
-    # Not tmp_path: its length would not leave room for a socket's name.
-    place = Path(tempfile.mkdtemp(prefix="fleetctl-dockerd-"))
-    host = f"unix://{place}/docker.sock"
-    with (place / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "dockerd",
-                *("--data-root", str(place / "data"), "--exec-root", str(place / "exec")),
-                *("--pidfile", str(place / "pid"), "-H", host),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + BOUND_S
-        while docker(host, "version", check=False).returncode != 0:
-            if process.poll() is not None or time.monotonic() > deadline:
-                said = (place / "log").read_text()[-800:]
-                pytest.skip(f"dockerd does not come up here: {said}")
-            time.sleep(0.1)
+    with docker_daemon() as host:
         yield host
-    finally:
-        members = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGTERM)
-        process.wait(BOUND_S)
-        _, left = psutil.wait_procs(members, timeout=BOUND_S)
-        assert left == []
-        shutil.rmtree(place)
-
-
-def docker(
-    host: str, *words: str, check: bool = True, stdin: bytes | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        ["docker", "-H", host, *words], input=stdin, capture_output=True, timeout=BOUND_S * 3, check=check
-    )
 
 
 @pytest.fixture(scope="session")
@@ -203,10 +159,6 @@ async def registry(image: str) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-def digest(body: bytes) -> str:
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
-
-
 async def none_left(host: str) -> list[str]:
     """The machine's containers, once there are none or the bound is over."""
     deadline = time.monotonic() + BOUND_S
@@ -305,7 +257,7 @@ async def test_image_that_was_here_before_stays_when_not_wanted(machine: Machine
     assert docker(daemon, "image", "inspect", image).returncode == 0
 
 
-async def test_image_is_pulled_with_progress_and_removed_when_not_wanted(
+async def test_image_is_pulled_with_progress_and_kept_when_not_wanted(
     machine: Machine, daemon: str, registry: str
 ) -> None:
     def part_way(status: NodeStatus) -> bool:
@@ -318,11 +270,7 @@ async def test_image_is_pulled_with_progress_and_removed_when_not_wanted(
     replica = await machine.until_phase(ReplicaPhase.READY)
     status = await machine.link.status(machine.address)
     await machine.apply(wanted())
-    deadline = time.monotonic() + BOUND_S
-    gone = False
-    while not gone and time.monotonic() < deadline:
-        gone = docker(daemon, "image", "inspect", registry, check=False).returncode != 0
-        await asyncio.sleep(0.1)
+    await machine.until(lambda one: one.artifacts == () and one.replicas == ())
 
     assert of(pulling).phase is ReplicaPhase.PREPARING
     assert [stage.name for stage in of(pulling).stages if stage.ended_at is None] == ["image"]
@@ -332,4 +280,44 @@ async def test_image_is_pulled_with_progress_and_removed_when_not_wanted(
     assert held.bytes_done is not None
     assert held.bytes_done > 4_000_000
     assert image_stage.bytes_total == held.bytes_done
-    assert gone, "we pulled it, so it goes when nothing wants it"
+    assert held.digest.startswith("sha256:")
+    assert docker(daemon, "image", "inspect", registry).returncode == 0, "it stays until the disk is needed"
+
+
+async def test_image_removed_by_hand_comes_again_before_an_engine_starts(
+    machine: Machine, daemon: str, registry: str
+) -> None:
+    held = Artifact(kind="image", name=registry)
+    await machine.up("--runtime", "docker", DOCKER_HOST=daemon)
+    await machine.apply(wanted(artifacts=(held,)))
+    await machine.until(lambda one: [a.state for a in one.artifacts] == [ArtifactState.PRESENT])
+    docker(daemon, "image", "rm", registry)
+
+    await machine.apply(wanted(contained(registry), artifacts=(held,)))
+    replica = await machine.until_phase(ReplicaPhase.READY)
+
+    assert replica.container is not None
+
+
+async def test_replica_that_waits_for_a_tag_starts_by_the_digest_that_it_is_told(
+    machine: Machine, daemon: str, registry: str
+) -> None:
+    async with aiohttp.ClientSession() as session, session.get(_manifest(registry)) as answer:
+        by_digest = image_name(registry).at(digest(await answer.read()))
+    by_tag = contained(registry)
+    await machine.up("--runtime", "docker", DOCKER_HOST=daemon)
+    await machine.apply(wanted(by_tag))
+    await machine.until(lambda one: any((a.bytes_done or 0) > 0 for a in one.artifacts))
+
+    await machine.apply(wanted(replace(by_tag, image=by_digest)))
+    replica = await machine.until_phase(ReplicaPhase.READY)
+    status = await machine.link.status(machine.address)
+    seen = docker(daemon, "inspect", "--format", "{{.Config.Image}}", replica.container or "").stdout.decode().strip()
+
+    assert seen == by_digest
+    assert [one.artifact.name for one in status.artifacts if one.artifact.kind == "image"] == [by_digest]
+
+
+def _manifest(name: str) -> str:
+    taken = image_name(name)
+    return f"http://{taken.registry}/v2/{taken.path}/manifests/{taken.tag}"

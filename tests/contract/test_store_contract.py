@@ -19,7 +19,7 @@ import typing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -34,16 +34,19 @@ from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
 from fleetctl.model.instances import Instance, InstancePhase, Offer
 from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
-from fleetctl.model.replicas import Replica, ReplicaPhase
+from fleetctl.model.replicas import Replica, ReplicaPhase, Stage
+from fleetctl.model.rollouts import Revision, Rollout
 from fleetctl.model.services import Gpu, Market, Pool, Service
 from fleetctl.model.snapshots import Intent, Lease, Override
+from fleetctl.model.starts import Start
 from fleetctl.store import JournalEntry, open_store
 from fleetctl.store.database import Database
+from fleetctl.store.documents import encode
 from fleetctl.store.postgres import PostgresDatabase
 from fleetctl.store.retention import PRUNE_EVERY_COMMITS, Retention
 from fleetctl.store.schema import MIGRATIONS
 from fleetctl.store.sqlite import SqliteDatabase
-from fleetctl.store.sqlstore import SqlStore
+from fleetctl.store.sqlstore import REVISIONS_KEPT, SqlStore
 
 SERVER_START_S = 30.0
 PROCESS_S = 60.0
@@ -155,7 +158,7 @@ def database(url: str) -> Database:
 @pytest.fixture
 def hoard(url: str) -> Iterator[SqlStore]:
     """A store that forgets nothing, for Plans whose times are drawn."""
-    keep = Retention(journal_age_s=1e300, over_instances_age_s=1e300)
+    keep = Retention(journal_age_s=1e300, over_instances_age_s=1e300, starts_age_s=1e300)
     with closing(SqlStore(database(url), retention=keep)) as opened:
         yield opened
 
@@ -170,6 +173,7 @@ def fence(store: SqlStore) -> int:
 
 CHAT = ServiceName("chat")
 SERVICE = Service(name=CHAT, engine="vllm", model="hf://m@1", gpu=(Gpu(name="L40S"),), concurrency=64)
+ROLLOUT = Rollout(service=CHAT, from_revision="r0", to_revision="r1", started_at=1.0)
 POOL = Pool(name=PoolName("shared"), gpu=(Gpu(name="H100", count=8),))
 OFFER = Offer(
     provider=ProviderName("local"),
@@ -193,6 +197,18 @@ def replica(name: str, service: ServiceName = CHAT) -> Replica:
 
 def event(at: float, message: str, subject: str = "service/chat") -> Event:
     return Event(at=at, kind="scale", subject=subject, message=message)
+
+
+def a_start(replica: str, ended_at: float, service: ServiceName = CHAT) -> Start:
+    stage = Stage(name="weights", started_at=ended_at - 2.0, ended_at=ended_at - 1.0, origin_bytes=7, peer_bytes=0)
+    return Start(
+        service=service,
+        revision="r1",
+        replica=ReplicaId(replica),
+        decided_at=ended_at - 3.0,
+        ended_at=ended_at,
+        stages=(stage,),
+    )
 
 
 def decision(desired: int) -> Decision:
@@ -265,9 +281,87 @@ def test_a_service_is_declared_changed_taken_down_and_brought_up_again(store: Sq
     up = store.intents()
     store.set_override(CHAT, None, at=5.0)
 
-    assert down == ((Intent(service=SERVICE, revision="r1", up=False, override=override, changed_at=3.0),), (POOL,))
-    assert up == ((Intent(service=SERVICE, revision="r2", up=True, override=override, changed_at=4.0),), (POOL,))
-    assert store.intents()[0] == (Intent(service=SERVICE, revision="r2", changed_at=5.0),)
+    first = Intent(
+        service=SERVICE,
+        revision="r1",
+        up=False,
+        override=override,
+        changed_at=3.0,
+        declared_at=1.0,
+        revisions=(Revision(name="r1", service=SERVICE, declared_at=1.0),),
+    )
+    second = replace(
+        first,
+        revision="r2",
+        up=True,
+        changed_at=4.0,
+        declared_at=4.0,
+        revisions=(*first.revisions, Revision(name="r2", service=SERVICE, declared_at=4.0)),
+    )
+    assert down == ((first,), (POOL,))
+    assert up == ((second,), (POOL,))
+    assert store.intents()[0] == (replace(second, override=None, changed_at=5.0),)
+
+
+def test_the_last_revisions_are_kept_whole_and_those_of_a_rollout_for_as_long_as_it_lasts(store: SqlStore) -> None:
+    token = fence(store)
+    store.put_service(replace(SERVICE, image="first"), revision="r0", at=0.5)
+    store.commit(Plan(at=1.0, rollouts=(ROLLOUT,)), fence=token, journal=b"")
+
+    for number in range(1, REVISIONS_KEPT + 4):
+        store.put_service(replace(SERVICE, image=f"image-{number}"), revision=f"r{number}", at=float(number))
+    store.put_service(replace(SERVICE, image="again"), revision=f"r{REVISIONS_KEPT}", at=100.0)
+    (kept,), _ = store.intents()
+
+    assert (ROLLOUT.from_revision, ROLLOUT.to_revision) == ("r0", "r1")
+    newest = [f"r{number}" for number in range(4, REVISIONS_KEPT + 4) if number != REVISIONS_KEPT]
+    assert [one.name for one in kept.revisions] == ["r0", "r1", *newest, f"r{REVISIONS_KEPT}"]
+    assert kept.revisions[0] == Revision(name="r0", service=replace(SERVICE, image="first"), declared_at=0.5)
+    assert kept.revisions[-1].service == kept.service == replace(SERVICE, image="again")
+
+
+def test_a_rollout_is_paused_until_told_otherwise(store: SqlStore) -> None:
+    store.put_service(SERVICE, revision="r1", at=1.0)
+
+    store.set_paused(CHAT, True)
+    store.put_service(SERVICE, revision="r2", at=2.0)
+    still = store.intents()[0][0].paused
+    store.put_service(SERVICE, revision="r1", at=3.0, paused=False)
+
+    assert still
+    assert not store.intents()[0][0].paused
+    with pytest.raises(NotFound):
+        store.set_paused(ServiceName("no-such-service"), True)
+
+
+def test_a_rollout_is_loaded_again_and_goes_with_its_service(url: str, store: SqlStore) -> None:
+    token = fence(store)
+    store.put_service(SERVICE, revision="r1", at=1.0)
+    store.commit(Plan(at=1.0, rollouts=(replace(ROLLOUT, failed=1),)), fence=token, journal=b"")
+    store.commit(Plan(at=2.0, rollouts=(ROLLOUT,)), fence=token, journal=b"")
+
+    with closing(open_store(url)) as again:
+        assert again.load().rollouts == {CHAT: ROLLOUT}
+    store.set_up(CHAT, False, at=3.0)
+    store.forget_service(CHAT, fence=token)
+    store.put_service(SERVICE, revision="r9", at=4.0)
+
+    assert store.load().rollouts == {}
+    assert [one.name for one in store.intents()[0][0].revisions] == ["r9"]
+
+
+def test_a_service_declared_before_revisions_were_kept_can_be_gone_back_to(url: str) -> None:
+    SqlStore(database(url), migrations=MIGRATIONS[:2]).close()
+    doc = encode(Intent(service=SERVICE, revision="r1", changed_at=7.0))
+    with closing(database(url)) as old, old.write() as transaction:
+        transaction.run("INSERT INTO services (name, up, doc) VALUES (?, ?, ?)", (CHAT, 1, doc))
+
+    with closing(open_store(url)) as new:
+        new.put_service(replace(SERVICE, image="new"), revision="r2", at=9.0)
+        ((intent,), _) = new.intents()
+
+    assert intent.revisions[0] == Revision(name="r1", service=SERVICE, declared_at=7.0)
+    assert intent.running("r1") == SERVICE
 
 
 def test_an_unknown_service_is_not_found_and_nothing_changes(store: SqlStore) -> None:
@@ -478,6 +572,18 @@ def test_rows_change_go_and_stay(store: SqlStore) -> None:
     assert store.decisions()[CHAT].desired == 2
 
 
+def test_what_an_image_is_pinned_to_is_kept_until_nothing_names_it(url: str, store: SqlStore) -> None:
+    token = fence(store)
+    store.commit(Plan(at=1.0, pins=(("a:1", "sha256:aa"), ("b:1", "sha256:bb"))), fence=token, journal=b"")
+
+    with closing(open_store(url)) as again:
+        first = again.load().pins
+    store.commit(Plan(at=2.0, pins=(("c:1", "sha256:cc"),), removed_pins=("a:1",)), fence=token, journal=b"")
+
+    assert first == {"a:1": "sha256:aa", "b:1": "sha256:bb"}
+    assert store.load().pins == {"b:1": "sha256:bb", "c:1": "sha256:cc"}
+
+
 def test_a_counter_never_goes_back(store: SqlStore) -> None:
     token = fence(store)
 
@@ -560,7 +666,7 @@ def anything(hint: Any) -> st.SearchStrategy[Any]:
 
 
 _EVENTS = st.builds(Event, at=anything(float), kind=anything(str), subject=_IDENTIFIERS, message=anything(str))
-_STORED = ("decisions", "instances", "replicas", "removed_replicas", "memories")
+_STORED = ("decisions", "instances", "replicas", "removed_replicas", "memories", "starts", "rollouts")
 PLANS = st.builds(
     Plan,
     at=st.floats(min_value=0, max_value=4e9),
@@ -588,10 +694,13 @@ def test_any_plan_survives_being_stored(hoard: SqlStore, plan: Plan, journal: by
     assert state.instances == {**before.instances, **{row.id: row for row in plan.instances}}
     assert state.replicas == {key: row for key, row in replicas.items() if key not in removed}
     assert state.memories == {**before.memories, **dict(plan.memories)}
+    assert state.rollouts == {**before.rollouts, **{row.service: row for row in plan.rollouts}}
     assert state.counters == counters
     assert hoard.decisions() == {**decided, **{row.service: row for row in plan.decisions}}
     kept = hoard.events(since=float("-inf"), limit=1_000_000)
     assert all(one in kept for one in plan.events)
+    starts = hoard.starts(limit=1_000_000)
+    assert list(starts)[len(starts) - len(plan.starts) :] == list(plan.starts)
     assert journal in [entry.entry for entry in hoard.journal_range(since=plan.at, until=plan.at, limit=1000)]
 
 
@@ -608,7 +717,9 @@ def test_any_intent_survives_being_stored(
 
     intents, pools = store.intents()
 
-    assert Intent(service=service, revision="r", override=override, changed_at=2.5) in intents
+    kept = (Revision(name="r", service=service, declared_at=1.5),)
+    wanted = Intent(service=service, revision="r", override=override, changed_at=2.5, declared_at=1.5, revisions=kept)
+    assert wanted in intents
     assert pool in pools
 
 
@@ -632,9 +743,11 @@ def test_events_are_the_newest_of_those_asked_for_oldest_first(store: SqlStore) 
 def test_the_journal_tells_what_was_known_at_a_time(store: SqlStore) -> None:
     token = fence(store)
     entries = [JournalEntry(at=at, entry=f"tick {at}".encode() * 100) for at in (10.0, 20.0, 30.0)]
+    assert store.journal_begins() is None
     for one in entries:
         store.commit(Plan(at=one.at), fence=token, journal=one.entry)
 
+    assert store.journal_begins() == 10.0
     assert store.journal(at=9.9) is None
     assert store.journal(at=10.0) == entries[0].entry
     assert store.journal(at=29.9) == entries[1].entry
@@ -681,7 +794,58 @@ def test_the_journal_is_bounded(url: str, keep: Retention) -> None:
 
         left = [one.at for one in store.journal_range(since=0, until=99, limit=999)]
 
+        assert store.journal_begins() == left[0]
         assert left == [float(at) for at in range(PRUNE_EVERY_COMMITS - 9, PRUNE_EVERY_COMMITS + 1)]
+
+
+def test_starts_are_the_newest_of_those_asked_for_oldest_first(store: SqlStore) -> None:
+    code = ServiceName("code")
+    mine = tuple(a_start(f"chat-{number}", float(number)) for number in range(1, 5))
+    theirs = (a_start("code-1", 2.5, code),)
+    token = fence(store)
+
+    store.commit(Plan(at=5.0, starts=mine + theirs), fence=token, journal=b"")
+
+    assert list(store.starts(CHAT)) == list(mine)
+    assert list(store.starts(CHAT, limit=2)) == list(mine[2:])
+    assert list(store.starts(code)) == list(theirs)
+    assert list(store.starts(replica=ReplicaId("chat-3"))) == [mine[2]]
+    assert list(store.starts(code, replica=ReplicaId("chat-3"))) == []
+    assert list(store.starts()) == [*mine, *theirs]
+
+
+def test_a_forgotten_service_leaves_no_start(store: SqlStore) -> None:
+    token = fence(store)
+    store.put_service(SERVICE, revision="r1", at=1.0)
+    store.commit(
+        Plan(at=5.0, starts=(a_start("chat-1", 4.0), a_start("code-1", 4.0, ServiceName("code")))),
+        fence=token,
+        journal=b"",
+    )
+    store.set_up(CHAT, False, at=6.0)
+
+    store.forget_service(CHAT, fence=token)
+
+    assert [one.replica for one in store.starts()] == ["code-1"]
+
+
+def test_starts_are_bounded_by_service_and_by_age(url: str) -> None:
+    keep = Retention(starts_per_service=10, starts_age_s=40.0)
+    often, seldom = ServiceName("often"), ServiceName("seldom")
+    with closing(SqlStore(database(url), retention=keep)) as store:
+        token = fence(store)
+        store.commit(
+            Plan(at=0.0, starts=(a_start("s-old", 0.0, seldom), a_start("s-new", 30.0, seldom))),
+            fence=token,
+            journal=b"",
+        )
+        for tick in range(1, PRUNE_EVERY_COMMITS + 1):
+            made = (a_start(f"o-{tick}", float(tick), often),)
+            store.commit(Plan(at=float(tick), starts=made), fence=token, journal=b"")
+            assert len(store.starts(often)) == min(tick, 10)
+
+        assert [one.replica for one in store.starts(often)] == [f"o-{tick}" for tick in range(55, 65)]
+        assert [one.replica for one in store.starts(seldom)] == ["s-new"]
 
 
 # ---------------------------------------------------------------- processes and threads
@@ -818,6 +982,8 @@ def test_lists_are_quick_in_a_full_store(store: SqlStore) -> None:
     token = fence(store)
     rows = tuple(replica(f"r{number}") for number in range(1000))
     store.commit(Plan(at=1.0, replicas=rows, decisions=(decision(1000),)), fence=token, journal=b"")
+    starts = tuple(a_start(f"chat-{number}", float(number)) for number in range(2000))
+    store.commit(Plan(at=2.0, starts=starts), fence=token, journal=b"")
     for start_at in range(0, 100_000, 10_000):
         store.add_events(
             event(float(number), "something happened", f"service/s{number % 100}")
@@ -833,6 +999,8 @@ def test_lists_are_quick_in_a_full_store(store: SqlStore) -> None:
         lambda: store.events(subject="service/none"),
         lambda: store.journal(at=5.0),
         store.intents,
+        lambda: store.starts(CHAT),
+        lambda: store.starts(replica=ReplicaId("chat-999")),
     ):
         began = time.perf_counter()
         ask()

@@ -99,6 +99,7 @@ class FleetHome:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
+        within_s: float = COMMAND_S,
     ) -> Ran:
         """Run `fleetctl` with these words to its end; the exit code must be `code` (None: any). Never a traceback."""
         done = subprocess.run(
@@ -108,7 +109,7 @@ class FleetHome:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=COMMAND_S,
+            timeout=within_s,
             check=False,
         )
         ran = Ran(code=done.returncode, out=done.stdout, err=done.stderr)
@@ -233,6 +234,7 @@ def service_text(
 ) -> str:
     """One service in the pool `box`."""
     given = f"args: {args}\n" if args else ""
+    to_zero = f", idle: {idle}" if least == 0 else ""
     return f"""\
 kind: service
 name: {name}
@@ -244,6 +246,6 @@ pool: box
 startup_timeout: {startup}
 drain_timeout: {drain}
 scaling:
-  {{policy: target_concurrency, min: {least}, max: {most}, window: 1s, panic_window: 500ms, scale_down_delay: 1s,
-    idle: {idle}}}
+  {{policy: target_concurrency, min: {least}, max: {most}, window: 1s, panic_window: 500ms,
+    scale_down_delay: 1s{to_zero}}}
 {given}"""

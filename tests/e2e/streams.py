@@ -27,14 +27,17 @@ class Answer:
         return self.status == 200 and self.done and self.tokens == tokens == self.pieces and not self.failure
 
 
-async def ask(session: aiohttp.ClientSession, url: str, *, tokens: int) -> Answer:
-    """One streaming chat request; never raises for what the other side does."""
+async def ask(
+    session: aiohttp.ClientSession, url: str, *, tokens: int, model: str = "rehearsal-8b", **more: object
+) -> Answer:
+    """One streaming chat request, with `more` in its body; never raises for what the other side does."""
     body = {
-        "model": "rehearsal-8b",
+        "model": model,
         "messages": [{"role": "user", "content": "count"}],
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": tokens,
+        **more,
     }
     status = counted = pieces = 0
     done = False

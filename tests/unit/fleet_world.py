@@ -11,6 +11,7 @@ from math import ceil
 from fleetctl.decide.draft import own_pool
 from fleetctl.decide.planner import plan
 from fleetctl.model.decisions import Action, Decision, Event, Memory, Outcome, Plan, Verb
+from fleetctl.model.images import image_name
 from fleetctl.model.instances import (
     Instance,
     InstancePhase,
@@ -33,7 +34,8 @@ from fleetctl.model.nodes import (
 )
 from fleetctl.model.notices import Notice, NoticeKind
 from fleetctl.model.places import Experience
-from fleetctl.model.replicas import Replica, ReplicaPhase, Role
+from fleetctl.model.replicas import Replica, ReplicaPhase, Role, Stage
+from fleetctl.model.rollouts import Revision, Rollout, RolloutState
 from fleetctl.model.routes import Routes
 from fleetctl.model.services import REACTIVE, Gpu, Market, Pool, Service, Standby
 from fleetctl.model.signals import QueueStats, Reading, Unknown
@@ -88,7 +90,25 @@ class Engine:
     asked_at: float
     phase: ReplicaPhase = ReplicaPhase.PREPARING
     loads_until: float = 0.0
+    loads_from: float | None = None
+    woken_at: float | None = None
     failure: str | None = None
+
+    def stages(self, engine_s: float, clock_s: float) -> tuple[Stage, ...]:
+        """What its Node says of its start, by a clock that is so far ahead."""
+        loaded_at = None if self.loads_from is None else self.loads_from + engine_s
+        waking = self.phase is ReplicaPhase.LOADING and self.woken_at is not None
+        lines = [("weights", self.asked_at, self.loads_from)]
+        if self.loads_from is not None:
+            loading = self.phase is ReplicaPhase.LOADING and not waking
+            lines.append(("engine", self.loads_from, None if loading else loaded_at))
+        if self.woken_at is not None:
+            lines.append(("wake", self.woken_at, None if waking else self.loads_until))
+        return tuple(
+            Stage(name=name, started_at=since + clock_s, ended_at=None if until is None else until + clock_s)
+            for name, since, until in lines
+            if until is None or until > since
+        )
 
 
 @dataclass(slots=True)
@@ -108,6 +128,8 @@ class Machine:
     generation: str = ""
     artifacts: dict[Artifact, float] = field(default_factory=dict)
     """When each is there."""
+    digests: dict[Artifact, str] = field(default_factory=dict)
+    """Of images fetched by tag: what it meant then."""
     engines: dict[ReplicaId, Engine] = field(default_factory=dict)
 
     @property
@@ -154,6 +176,10 @@ class World:
         self.memories: dict[ServiceName, Memory] = {}
         self.counters: dict[str, int] = {}
         self.places: dict[str, Experience] = {}
+        self.rollouts: dict[ServiceName, Rollout] = {}
+        self.registry: dict[str, str] = {}
+        """What the names of images by tag mean at their registry now; one that is absent: no Node says."""
+        self.pins: dict[str, str] = {}
         # what is out there
         self.offers = tuple(offers) or (an_offer(),)
         self.machines: dict[InstanceId, Machine] = {}
@@ -178,10 +204,16 @@ class World:
         """So many launches still succeed and are reported as unknown."""
         self.listing_lag_s = 0.0
         self.silent: set[InstanceId] = set()
+        self.clock_s = 0.0
+        """Nodes' clocks are ahead of the controller's by this."""
         self.node_facts: dict[str, object] = {}
         """Fields of every Node's status, as of what it has and lacks."""
         self.broken: set[tuple[ServiceName, str]] = set()
-        """(Service, revision) whose engines fail to start."""
+        """(Service, revision) whose engines fail to start…"""
+        self.frail: set[tuple[ServiceName, str]] = set()
+        """…or die a few seconds after they are ready…"""
+        self.hanging: set[tuple[ServiceName, str]] = set()
+        """…or load for ever."""
         self.unreadable = False
         """No engine's metrics can be read."""
         self.gateway_down = False
@@ -198,9 +230,29 @@ class World:
 
     def up(self, service: Service, revision: str = "r1") -> None:
         before = self.intents.get(service.name)
+        known = before.revisions if before else ()
         self.intents[service.name] = Intent(
-            service=service, revision=revision, changed_at=self.now, override=before.override if before else None
+            service=service,
+            revision=revision,
+            changed_at=self.now,
+            declared_at=self.now,
+            override=before.override if before else None,
+            paused=before is not None and before.paused,
+            revisions=(
+                *(one for one in known if one.name != revision),
+                Revision(name=revision, service=service, declared_at=self.now),
+            ),
         )
+
+    def pause(self, name: str = "chat", *, paused: bool = True) -> None:
+        key = ServiceName(name)
+        self.intents[key] = replace(self.intents[key], paused=paused)
+
+    def undo(self, revision: str, name: str = "chat") -> None:
+        """Declare an earlier revision again, whole, as `rollout undo` does."""
+        key = ServiceName(name)
+        self.pause(name, paused=False)
+        self.up(next(one.service for one in self.intents[key].revisions if one.name == revision), revision=revision)
 
     def down(self, name: str) -> None:
         key = ServiceName(name)
@@ -264,6 +316,7 @@ class World:
                 self._begun
                 or any(r.phase is not ReplicaPhase.READY for r in self.serving_all())
                 or self.in_role(Role.DRAINING)
+                or any(row.state is RolloutState.GOING and row.counts.old for row in self.rollouts.values())
                 or any(i.phase not in (InstancePhase.READY, InstancePhase.STOPPED) for i in self.held())
             )
             if not (waiting or made.actions or made.instances or made.replicas or made.removed_replicas):
@@ -280,7 +333,7 @@ class World:
 
     def ready(self, name: str = "chat") -> list[Replica]:
         """Serving Replicas whose engines really answer."""
-        return [r for r in self.serving(name) if self._answers(r)]
+        return [r for r in self.serving(name) if self.answers(r)]
 
     def in_role(self, role: Role, phase: ReplicaPhase | None = None) -> list[Replica]:
         return [r for r in self.replicas.values() if r.role is role and phase in (None, r.phase)]
@@ -346,13 +399,20 @@ class World:
         self.epoch += "x"
         self.fence = 1
         self.instances, self.replicas, self.memories, self.counters, self.places = {}, {}, {}, {}, {}
-        self.intents = {key: replace(intent, changed_at=self.now) for key, intent in self.intents.items()}
+        self.rollouts, self.pins = {}, {}
+        intents, self.intents = self.intents, {}
+        for intent in intents.values():
+            self.up(intent.service, revision=intent.revision)
+            kept = self.intents[intent.service.name]
+            self.intents[intent.service.name] = replace(kept, override=intent.override, up=intent.up)
 
     def faults_stop(self) -> None:
         self.unreachable.clear()
         self.refusals.clear()
         self.silent.clear()
         self.broken.clear()
+        self.frail.clear()
+        self.hanging.clear()
         self.lost_answers, self.listing_lag_s = 0, 0.0
         self.unreadable = self.gateway_down = False
 
@@ -378,6 +438,8 @@ class World:
             memories=self.memories,
             counters=self.counters,
             places=self.places,
+            rollouts=self.rollouts,
+            pins=self.pins,
             listings={name: self._listing(name) for name in sorted(providers)},
             consistency_s=dict.fromkeys(providers, self.consistency_s),
             offers={name: tuple(o for o in self.offers if _fits(o, pool)) for name, pool in pools.items()},
@@ -407,6 +469,9 @@ class World:
         self.memories = {**self.memories, **dict(made.memories)}
         self.counters = {**self.counters, **dict(made.counters)}
         self.places = {**self.places, **{str(one.place): one for one in made.places}}
+        self.rollouts = {**self.rollouts, **{one.service: one for one in made.rollouts}}
+        self.pins = {name: digest for name, digest in self.pins.items() if name not in made.removed_pins}
+        self.pins |= dict(made.pins)
 
     def _begin(self, action: Action) -> None:
         assert action.key not in self._begun, f"{action.key} was begun while in flight"
@@ -485,16 +550,25 @@ class World:
             return "agent", True
         if machine.epoch == desired.epoch and desired.fence < machine.fence:
             return "agent", True
-        taken = [gpu for spec in desired.replicas for gpu in spec.gpus]
+        there = {key: engine.phase for key, engine in machine.engines.items()}
+        awake = [spec for spec in desired.replicas if not (spec.asleep and there.get(spec.id) is ReplicaPhase.ASLEEP)]
+        taken = [gpu for spec in awake for gpu in spec.gpus]
         assert len(taken) == len(set(taken)), f"two replicas share a GPU of {instance}: {desired.replicas}"
         assert all(gpu < machine.spec.offer.gpu.count for gpu in taken), f"{instance} has no such GPU: {taken}"
         machine.epoch, machine.fence, machine.generation = desired.epoch, desired.fence, desired.generation
-        machine.artifacts = {key: machine.artifacts.get(key, at + self.artifact_s) for key in desired.artifacts}
+        held = {image_name(key.name).at(digest): machine.artifacts[key] for key, digest in machine.digests.items()}
+        there_at = {
+            key: machine.artifacts.get(key, held.get(key.name, at + self.artifact_s)) for key in desired.artifacts
+        }
+        resolved = {key: self.registry[key.name] for key in desired.artifacts if key.name in self.registry}
+        machine.digests = {key: machine.digests.get(key, digest) for key, digest in resolved.items()}
+        machine.artifacts = there_at
         engines = {}
         for spec in desired.replicas:
             engine = machine.engines.get(spec.id) or Engine(spec, at)
             if engine.phase is ReplicaPhase.ASLEEP and not spec.asleep:
                 engine.phase, engine.loads_until = ReplicaPhase.LOADING, at + self.wake_s
+                engine.woken_at = at
             elif engine.phase is ReplicaPhase.READY and spec.asleep:
                 engine.phase = ReplicaPhase.ASLEEP
             engine.spec = spec
@@ -513,9 +587,13 @@ class World:
             there_at = max(machine.artifacts.get(need, self.now + 1.0) for need in needs)
             if engine.phase is ReplicaPhase.PREPARING and there_at <= self.now:
                 engine.phase = ReplicaPhase.LOADING
-                engine.loads_until = max(there_at, engine.asked_at) + self.engine_s
-            if engine.phase is ReplicaPhase.LOADING and engine.loads_until <= self.now:
-                if (engine.spec.service, engine.spec.revision) in self.broken:
+                engine.loads_from = max(there_at, engine.asked_at)
+                engine.loads_until = engine.loads_from + self.engine_s
+            which = (engine.spec.service, engine.spec.revision)
+            if engine.phase is ReplicaPhase.READY and which in self.frail and engine.loads_until + 4.0 <= self.now:
+                engine.phase, engine.failure = ReplicaPhase.FAILED, "died at its first requests"
+            if engine.phase is ReplicaPhase.LOADING and engine.loads_until <= self.now and which not in self.hanging:
+                if which in self.broken:
                     engine.phase, engine.failure = ReplicaPhase.FAILED, "exit code 1"
                 else:
                     engine.phase = ReplicaPhase.ASLEEP if engine.spec.asleep else ReplicaPhase.READY
@@ -524,7 +602,7 @@ class World:
         """Users' requests go to the engines, as the last routes say; a draining one keeps what it has for a while."""
         sent: dict[ReplicaId, int] = {}
         for name in self.intents:
-            rows = [replica for replica in self.replicas.values() if replica.service == name and self._answers(replica)]
+            rows = [replica for replica in self.replicas.values() if replica.service == name and self.answers(replica)]
             open_to = [replica for replica in rows if replica.role is Role.SERVING]
             for replica in rows:
                 if replica.drain_from is not None and self.now - replica.drain_from < self.request_s:
@@ -542,7 +620,7 @@ class World:
             return None
         return machine.engines.get(replica.id)
 
-    def _answers(self, replica: Replica) -> bool:
+    def answers(self, replica: Replica) -> bool:
         engine = self._engine(replica)
         return engine is not None and engine.phase is ReplicaPhase.READY
 
@@ -579,7 +657,8 @@ class World:
         status = NodeStatus(
             instance=instance,
             version="test",
-            at=self.now,
+            at=self.now + self.clock_s,
+            heard_at=self.now,
             generation=machine.generation,
             epoch=machine.epoch,
             fence=machine.fence,
@@ -587,6 +666,7 @@ class World:
                 ArtifactStatus(
                     artifact=artifact,
                     state=ArtifactState.PRESENT if there_at <= self.now else ArtifactState.FETCHING,
+                    digest=machine.digests.get(artifact, "") if there_at <= self.now else "",
                 )
                 for artifact, there_at in machine.artifacts.items()
             ),
@@ -599,6 +679,8 @@ class World:
                     gpus=engine.spec.gpus,
                     address=f"engine:{key}",
                     failure=engine.failure,
+                    accepted_at=engine.asked_at + self.clock_s,
+                    stages=engine.stages(self.engine_s, self.clock_s),
                 )
                 for key, engine in machine.engines.items()
             ),
@@ -607,7 +689,7 @@ class World:
         return replace(status, **self.node_facts)  # type: ignore[arg-type]
 
     def _reading(self, replica: Replica) -> Reading | Unknown:
-        if self.unreadable or not self._answers(replica) or replica.instance in self.silent:
+        if self.unreadable or not self.answers(replica) or replica.instance in self.silent:
             return self._unknown(f"engine {replica.id}", "no answer")
         self._since.pop(f"engine {replica.id}", None)
         return Reading(at=self.now, running=float(self.sent.get(replica.id, 0)), waiting=0.0)
@@ -659,7 +741,14 @@ def check_laws(snapshot: Snapshot, made: Plan, world: World) -> None:
             assert replica.role is Role.DRAINING, f"{replica.id} is on {instance.id}, which goes\n{world.describe()}"
         for gpu in replica.gpus:
             assert gpu < instance.offer.gpu.count, f"{replica.id} is on GPU {gpu} of {instance.offer.gpu}"
-            assert (instance.id, gpu) not in taken, f"two replicas on GPU {gpu} of {instance.id}"
+            pool = world.pools.get(instance.pool)
+            if (
+                pool is not None
+                and pool.standby.share
+                and (replica.role, replica.phase) == (Role.ASLEEP, ReplicaPhase.ASLEEP)
+            ):
+                continue
+            assert (instance.id, gpu) not in taken, f"two replicas on GPU {gpu} of {instance.id}\n{world.describe()}"
             taken.add((instance.id, gpu))
     made_now: dict[PoolName, int] = {}
     for row in made.instances:

@@ -29,7 +29,7 @@ STARTS = [
     WaterfallRow(
         label="chat-1 cold",
         bars=(
-            Bar(stage="queued", start_s=0.0, end_s=0.5),
+            Bar(stage="slot", start_s=0.0, end_s=0.5),
             Bar(stage="boot", start_s=0.5, end_s=4.0),
             Bar(stage="image", start_s=4.0, end_s=6.0),
             Bar(stage="weights", start_s=6.0, end_s=9.0),
@@ -38,11 +38,11 @@ STARTS = [
     ),
     WaterfallRow(
         label="chat-2 asleep",
-        bars=(Bar(stage="queued", start_s=0.0, end_s=0.0), Bar(stage="wake", start_s=0, end_s=0.4)),
+        bars=(Bar(stage="slot", start_s=0.0, end_s=0.0), Bar(stage="wake", start_s=0, end_s=0.4)),
     ),
     WaterfallRow(
         label="chat-3 cold",
-        bars=(Bar(stage="queued", start_s=0.0, end_s=0.5), Bar(stage="boot", start_s=0.5, end_s=None)),
+        bars=(Bar(stage="slot", start_s=0.0, end_s=0.5), Bar(stage="boot", start_s=0.5, end_s=None)),
     ),
 ]
 
@@ -89,7 +89,7 @@ def test_cold_starts() -> None:
     assert (
         plain(waterfall(STARTS, width=60))
         == """
-·· queued   ░░ boot   ▒▒ image   ▓▓ weights   ██ engine
+·· slot   ░░ boot   ▒▒ image   ▓▓ weights   ██ engine
 ▚▚ wake
 chat-1 cold   │··░░░░░░░░░░▒▒▒▒▒▒▓▓▓▓▓▓▓▓▓█████████   12.0 s
 chat-2 asleep │▚                                      0.40 s
@@ -104,7 +104,7 @@ def test_cold_starts_in_ascii() -> None:
     assert (
         plain(waterfall(STARTS, width=60, ascii_only=True))
         == """
-.. queued   :: boot   ++ image   xx weights   ## engine
+.. slot   :: boot   ++ image   xx weights   ## engine
 ~~ wake
 chat-1 cold   |..::::::::::++++++xxxxxxxxx#########   12.0 s
 chat-2 asleep |~                                      0.40 s
@@ -120,7 +120,7 @@ def test_stages_over_all_starts() -> None:
         plain(stage_chart(STARTS, width=60))
         == """
                                                  p50     p95
-queued  │·                                    0.50 s  0.50 s
+slot    │·                                    0.50 s  0.50 s
 boot    │ ░░░░░░░░░░░                         3.50 s  3.50 s
 image   │            ▒▒▒▒▒▒                   2.00 s  2.00 s
 weights │                  ▓▓▓▓▓▓▓▓           3.00 s  3.00 s

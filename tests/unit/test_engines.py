@@ -85,21 +85,20 @@ def test_what_is_known_of_an_engine_is_well_formed(name: str) -> None:
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 COMMANDS = [
     (
-        "vLLM pins the revision",
+        "vLLM is given the folder that the Node fetches, and keeps both names",
         service(),
-        f"vllm serve {LLAMA} --revision 5206a32 --host 127.0.0.1 --port {{port}} --max-num-seqs 64 "
-        f"--served-model-name chat {LLAMA}",
+        f"vllm serve {{weights}} --host 127.0.0.1 --port {{port}} --max-num-seqs 64 --served-model-name chat {LLAMA}",
     ),
     (
         "in a container: what follows the image's entry point",
         service(image="vllm/vllm-openai:v0.11.0"),
-        f"--model {LLAMA} --revision 5206a32 --host 0.0.0.0 --port {{port}} --max-num-seqs 64 "
+        "--model {weights} --host 0.0.0.0 --port {port} --max-num-seqs 64 "
         f"--served-model-name chat {LLAMA}",
     ),
     (
-        "no revision, no option; the service's args come last",
+        "no revision; the service's args come last",
         service(model=f"hf://{LLAMA}", args=("--max-model-len", "8192")),
-        f"vllm serve {LLAMA} --host 127.0.0.1 --port {{port}} --max-num-seqs 64 "
+        "vllm serve {weights} --host 127.0.0.1 --port {port} --max-num-seqs 64 "
         f"--served-model-name chat {LLAMA} --max-model-len 8192",
     ),
     (
@@ -108,21 +107,31 @@ COMMANDS = [
         "vllm serve /models/a@b --host 127.0.0.1 --port {port} --max-num-seqs 64 --served-model-name chat /models/a@b",
     ),
     (
+        "what is on the Node already is named by its path",
+        service(model="file:///models/a"),
+        "vllm serve /models/a --host 127.0.0.1 --port {port} --max-num-seqs 64 --served-model-name chat /models/a",
+    ),
+    (
+        "from a bucket",
+        service(model="s3://models/a"),
+        "vllm serve {weights} --host 127.0.0.1 --port {port} --max-num-seqs 64 --served-model-name chat s3://models/a",
+    ),
+    (
         "SGLang",
         service(engine="sglang"),
-        f"{{python}} -m sglang.launch_server --model-path {LLAMA} --revision 5206a32 --host 127.0.0.1 --port {{port}} "
+        "{python} -m sglang.launch_server --model-path {weights} --host 127.0.0.1 --port {port} "
         "--enable-metrics --max-running-requests 64 --served-model-name chat",
     ),
     (
         "TGI",
         service(engine="tgi"),
-        f"text-generation-launcher --model-id {LLAMA} --revision 5206a32 --hostname 127.0.0.1 --port {{port}} "
+        "text-generation-launcher --model-id {weights} --hostname 127.0.0.1 --port {port} "
         "--max-concurrent-requests 64",
     ),
     (
-        "llama.cpp from the hub takes another option",
+        "llama.cpp is given one file of those that the Node fetches",
         service(engine="llama.cpp", model="hf://ggml-org/gemma-3-4b-GGUF:Q4_K_M"),
-        "llama-server --hf-repo ggml-org/gemma-3-4b-GGUF:Q4_K_M --host 127.0.0.1 --port {port} --metrics --parallel 64 "
+        "llama-server --model {weights} --host 127.0.0.1 --port {port} --metrics --parallel 64 "
         "--alias chat",
     ),
     (
@@ -137,7 +146,13 @@ COMMANDS = [
         "--host 127.0.0.1 --openai-port {port}",
     ),
     (
-        "the rehearsal engine loads nothing, so any revision will do",
+        "Triton from a bucket: the whole model repository",
+        service(engine="triton", model="gs://models/repository"),
+        "{python} /opt/tritonserver/python/openai/openai_frontend/main.py --model-repository {weights} "
+        "--host 127.0.0.1 --openai-port {port}",
+    ),
+    (
+        "the rehearsal engine loads nothing, so nothing is fetched for it",
         service(engine="rehearsal"),
         f"{{python}} -m fleetctl.rehearsal --port {{port}} --model {LLAMA} --max-num-seqs 64 "
         f"--served-model-name chat {LLAMA}",
@@ -164,8 +179,6 @@ def test_command(why: str, given: Service, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("why", "given", "message"),
     [
-        ("llama.cpp cannot pin a revision", service(engine="llama.cpp"), "cannot pin revision 5206a32"),
-        ("Triton loads from a folder only", service(engine="triton"), "from the hub"),
         ("a generic engine has no command line", service(engine="generic"), "no command line"),
     ],
 )
@@ -185,7 +198,10 @@ def test_an_engine_that_shall_sleep_is_started_so_that_it_can() -> None:
     assert "--enable-sleep-mode" not in command(vllm, given)
     assert environment(vllm, given) == (("A", "1"),)
     assert vllm.sleep is not None
-    assert (vllm.sleep.enter, vllm.sleep.wake) == ((Call(path="/sleep?level=1"),), (Call(path="/wake_up"),))
+    assert (vllm.sleep.level(1).enter[0], vllm.sleep.level(1).wake[0]) == (
+        Call(path="/sleep?level=1"),
+        Call(path="/wake_up"),
+    )
 
 
 def test_the_services_environment_wins() -> None:

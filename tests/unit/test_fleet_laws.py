@@ -216,7 +216,8 @@ def test_once_faults_stop_the_fleet_becomes_what_is_wanted_and_rests(
         name = intent.service.name
         wanted = world.desired(name)
         assert len(world.ready(name)) == len(world.serving(name)) == wanted, world.describe()
-        assert {replica.revision for replica in world.serving(name)} <= {intent.revision}
+        holds = intent.in_force(world.rollouts.get(name))
+        assert {replica.revision for replica in world.serving(name)} <= {holds.revision}
         if not intent.up:
             assert wanted == 0
         elif intent.override is None and (gateway or wanted):

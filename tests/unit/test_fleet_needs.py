@@ -79,6 +79,30 @@ def test_what_a_node_lacks_is_said(engine: str, image: str | None, offer: str, n
     assert not said or "gpu-1" in found
 
 
+@pytest.mark.parametrize(
+    ("snapshotter", "lazy", "image", "said"),
+    [
+        ("stargz", "stargz", "a:1", ""),
+        ("", "stargz", "a:1", "unpacks images by Docker's own store, and pool gpu says lazy: stargz"),
+        ("overlayfs", "soci", "a:1", "unpacks images by containerd's overlayfs, and pool gpu says lazy: soci"),
+        ("", "nydus", None, ""),
+        (None, "nydus", "a:1", ""),
+        ("", None, "a:1", ""),
+    ],
+    ids=["has it", "own store", "another", "no image", "a Node that has not told", "not lazy"],
+)
+def test_a_node_without_the_snapshotter_is_refused(
+    snapshotter: str | None, lazy: str | None, image: str | None, said: str
+) -> None:
+    node = replace(status("H100"), snapshotter=snapshotter)
+
+    found = unmet(a_service(engine="vllm", image=image), machine("H100:1"), node, lazy=lazy)
+
+    assert said in found
+    assert bool(found) == bool(said)
+    assert not said or "gpu-1" in found
+
+
 def test_a_service_that_fits_nowhere_waits_with_a_word_and_rents_nothing_more() -> None:
     world = World()
     world.node_facts = {"runtime": "", "driver": ""}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,31 @@ def test_packages_are_pinned_with_all_they_need() -> None:
     names = {pin.partition("==")[0] for pin in payload.pins()}
 
     assert {"aiohttp", "msgspec", "psutil", "multidict", "yarl", "frozenlist"} <= names
+    assert {"aiodocker", "blake3", "huggingface-hub", "hf-xet", "obstore", "python-dxf", "requests"} <= names
     assert all("==" in pin for pin in payload.pins())
+
+
+def test_a_controller_without_the_extra_still_equips_nodes(tmp_path: Path) -> None:
+    """Another Python process that sees our own metadata and the packages of a base install, none of the extra's."""
+    base = ("fleetctl", "aiohttp", "msgspec", "psutil", "multidict", "yarl")
+    for name in base:
+        there = distribution(name)
+        info = tmp_path / f"{name}-{there.version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(str(there.read_text("METADATA")))
+    looked = "import sys, importlib.metadata as m; from fleetctl.node import payload; sys.path[:] = [sys.argv[1]]; "
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{looked}print(*payload.pins())", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    pins = ran.stdout.split()
+    assert {"blake3>=1.0", "huggingface-hub>=1.0", "obstore>=0.8", "python-dxf>=12.1"} <= set(pins)
+    assert f"aiohttp=={distribution('aiohttp').version}" in pins
+    assert not any(";" in pin or " " in pin for pin in pins)
 
 
 def test_what_travels_is_a_tar_that_its_own_command_unpacks(tmp_path: Path) -> None:
@@ -214,11 +239,14 @@ def test_the_first_boot_prepares_and_may_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         subprocess.run(["sh"], input=script.encode(), env=environment, check=True, timeout=60)
         subprocess.run(
-            ["sh", "-c", f"until [ $(wc -l <{tmp_path}/asked) -ge 2 ]; do sleep 0.05; done"], check=True, timeout=20
+            ["sh", "-c", f"until [ $(grep -c pull {tmp_path}/asked) -ge 2 ]; do sleep 0.05; done"], check=True, timeout=20
         )
 
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert set(asked) == {"pull --quiet a/b:1", "pull --quiet c/d:2"}
+    assert {words for words in asked if not words.startswith("image inspect")} == {
+        "pull --quiet a/b:1",
+        "pull --quiet c/d:2",
+    }
     assert (tmp_path / "node" / "cloud").read_text() == "gcp\n"
     assert not (tmp_path / "node" / "agent.sock").exists(), "an agent comes over SSH, with whoever claims the machine"
 

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleetctl.cli.dispatch import run
 from fleetctl.engines import engine
 from fleetctl.errors import NotFound
 from fleetctl.model.names import PoolName, ProviderName, ServiceName
@@ -22,6 +23,7 @@ from fleetctl.model.services import (
     Placement,
     Pool,
     RatePolicy,
+    RolloutRules,
     Scaling,
     Schedule,
     Service,
@@ -106,6 +108,7 @@ schedule: [{cron: "0 8 * * mon-fri", tz: Europe/Berlin, for: 10h, min: 4}, {cron
 placement: {providers: [aws, gcp], regions: [eu-central-1], market: spot, max_price_per_hour: 2.5}
 startup_timeout: 20m
 drain_timeout: 0
+rollout: {surge: 2, settle: 5s, failures: 2, deadline: 3m}
 queue_timeout: 1m
 """,
     )
@@ -160,6 +163,7 @@ queue_timeout: 1m
             ),
             startup_timeout_s=1200,
             drain_timeout_s=0,
+            rollout=RolloutRules(surge=2, settle_s=5, failures=2, deadline_s=180),
             queue_timeout_s=60,
         ),
     )
@@ -351,7 +355,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
             "only the policy fixed takes a count, and this one is auto",
             "",
         ),
-        ("scaling: {policy: fixed}", 6, "scaling.policy", "the policy fixed needs a count", ""),
+        ("scaling: {policy: fixed}", 6, "scaling.policy", "the policy fixed needs a count: replicas is missing", ""),
         ("scaling: {policy: fixed, replicas: 3, max: 2}", 6, "scaling.replicas", "3 is more than max 2", ""),
         ("scaling: {policy: fixed, replicas: 1, min: 2, max: 3}", 6, "scaling.replicas", "1 is less than min 2", ""),
         (
@@ -506,6 +510,38 @@ def test_what_cannot_work_in_a_service(tmp_path: Path, text: str, line: int, pat
 )
 def test_schedules_that_can_hold(tmp_path: Path, scaling: str, schedule: str, why: str) -> None:
     assert loaded(tmp_path, f"{SMALLEST}scaling: {scaling}\nschedule: {schedule}\n").services[0].schedule, why
+
+
+def test_a_ceiling_below_a_floor_is_warned_of_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(
+        f"{SMALLEST}scaling: {{max: 9}}\nschedule:\n"
+        '- {cron: "0 8 * * mon-fri", for: 10h, min: 4}\n'
+        '- {cron: "0 18 * * *", for: 14h, max: 3}\n'
+        '- {cron: "0 17 * * *", tz: Europe/Berlin, for: 4h, max: 2}\n'
+    )
+
+    fleet = load([tmp_path], warnings=True)
+
+    (warning,) = fleet.warnings
+    assert (warning.line, warning.subject, warning.path) == (10, "service/chat", "schedule[2].max")
+    assert warning.message == (
+        "the ceiling of 2 does not hold beside the floor of 4 of line 8, which wins, such as on 2026-01-01 17:00"
+    )
+    assert load([tmp_path]).warnings == (), "only who asks waits for it"
+
+
+def test_validate_tells_its_warnings_and_lets_the_file_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        f"{SMALLEST}scaling: {{max: 4}}\n"
+        'schedule: [{cron: "0 8 * * *", for: 1h, min: 4}, {cron: "0 8 * * *", for: 1h, max: 2}]\n'
+    )
+
+    assert run(["validate", str(file), "-o", "name"]) == 0
+
+    told = capsys.readouterr()
+    assert told.out == "service/chat\n"
+    assert told.err.startswith(f"warning: {file}:7: service/chat: schedule[1].max: the ceiling of 2 does not hold")
 
 
 @pytest.mark.parametrize(

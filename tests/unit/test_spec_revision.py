@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from fleetctl.model import rollouts
 from fleetctl.model.names import ServiceName
+from fleetctl.model.nodes import Call
 from fleetctl.model.outside import Signal
 from fleetctl.model.services import (
     ColdStart,
@@ -14,6 +16,7 @@ from fleetctl.model.services import (
     GpuMetrics,
     Market,
     Placement,
+    RolloutRules,
     Scaling,
     Schedule,
     Service,
@@ -35,10 +38,12 @@ RUNS: dict[str, Any] = {
     "env": (("A", "1"),),
     "metrics": EngineMetrics(running="r"),
     "readiness_path": "/ready",
+    "loading": "stream",
     "pool": "gpus",
 }
 AROUND: dict[str, Any] = {
     "name": "other",
+    "warm_up": (Call(path="/v1/completions"),),
     "slo": Slo(ttft_s=5),
     "cold_start": ColdStart(cold_s=1.0, standby_s=1.0),
     "scaling": Scaling(max=9, target=0.5),
@@ -47,6 +52,7 @@ AROUND: dict[str, Any] = {
     "standby": Standby(steps=2),
     "schedule": (Schedule(cron="* * * * *", min=1),),
     "placement": Placement(market=Market.SPOT),
+    "rollout": RolloutRules(surge=2),
     "startup_timeout_s": 1.0,
     "drain_timeout_s": 1.0,
     "queue_timeout_s": 1.0,
@@ -55,6 +61,7 @@ AROUND: dict[str, Any] = {
 
 def test_every_field_is_known_to_this_test() -> None:
     assert {field.name for field in fields(Service)} == RUNS.keys() | AROUND.keys()
+    assert RUNS.keys() == set(rollouts.RUNS)  # what going back to a revision brings back
 
 
 @pytest.mark.parametrize("field", RUNS)
@@ -81,7 +88,9 @@ def test_the_order_of_variables_means_nothing() -> None:
 
 def test_it_is_the_same_in_every_release() -> None:
     """Another value here restarts every Replica of every user at the next update."""
-    full = replace(CHAT, **{field: value for field, value in RUNS.items() if field not in ("engine", "model", "gpu")})
+    later = ("loading",)  # fields of later releases
+    first = ("engine", "model", "gpu", *later)
+    full = replace(CHAT, **{field: value for field, value in RUNS.items() if field not in first})
 
     assert revision(CHAT) == "c99dd90c2b9e"
     assert revision(full) == "94d7074f9de7"

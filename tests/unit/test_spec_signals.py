@@ -192,14 +192,14 @@ def test_two_signals_of_one_name_are_told_apart(tmp_path: Path) -> None:
             "policy: requests_per_second",
             7,
             "scaling.policy",
-            "the policy requests_per_second needs what one replica is to get",
+            "the policy requests_per_second needs what one replica is to get: requests_per_second is missing",
             "add requests_per_second: 2.5",
         ),
         (
             "policy: tokens_per_second",
             7,
             "scaling.policy",
-            "the policy tokens_per_second needs what one replica is to get",
+            "the policy tokens_per_second needs what one replica is to get: tokens_per_second is missing",
             "add tokens_per_second: 2000",
         ),
         (

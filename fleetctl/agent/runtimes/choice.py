@@ -18,13 +18,22 @@ RuntimeChoice = Literal["process", "docker", "auto"]
 class Runtimes:
     """The Node's runtimes. `auto` uses Docker for what has an image, where a daemon answers."""
 
-    def __init__(self, choice: RuntimeChoice, instance: InstanceId, folder: Folder, *, real_gpus: bool) -> None:
+    def __init__(
+        self,
+        choice: RuntimeChoice,
+        instance: InstanceId,
+        folder: Folder,
+        *,
+        real_gpus: bool,
+        docker: str | None = None,
+    ) -> None:
+        """`docker`: the daemon's address; None: the usual one."""
         self._choice = choice
         self._folder = folder
-        self._daemon = DockerDaemon()
+        self._daemon = DockerDaemon(docker)
         self._process = ProcessRuntime(folder)
         self._docker = DockerRuntime(instance, folder, self._daemon, real_gpus=real_gpus)
-        self.images = DockerImages(self._daemon)
+        self.images = DockerImages(self._daemon, instance)
 
     async def pulls_images(self) -> bool:
         """Whether images are really fetched here; elsewhere there is nothing to fetch."""
@@ -41,6 +50,13 @@ class Runtimes:
         """What runs containers here, with its version; empty: nothing does."""
         version = "" if self._choice == "process" else await self._daemon.version()
         return f"docker {version}" if version else ""
+
+    async def snapshotter(self) -> str:
+        """What unpacks images here, where that is containerd's; empty: nothing does, or Docker's own store."""
+        try:
+            return "" if not await self.pulls_images() else (await self.images.facts()).snapshotter
+        except AgentFailure:
+            return ""
 
     def of_spec(self, spec: ReplicaSpec) -> Runtime:
         """The runtime that shall run it. Raises `AgentFailure` when this Node has none that can."""

@@ -17,7 +17,7 @@ _CALL_TIMEOUT_S = 30.0
 _CONNECT_TIMEOUT_S = 2.0
 """The daemon is on this machine: it is there at once or not at all."""
 
-_NO_CONNECTION = 900
+NO_CONNECTION = 900
 """What aiodocker calls a daemon that it cannot connect to."""
 
 _SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"), Path.home() / ".docker/run/docker.sock")
@@ -26,7 +26,9 @@ _SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"), Path.home() 
 class DockerDaemon:
     """Connects at first use; nothing of Docker is loaded before."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str | None = None) -> None:
+        """`url`: where it is; None: where DOCKER_HOST or the usual places say."""
+        self._named = url
         self._client: aiodocker.Docker | None = None
 
     def client(self) -> "aiodocker.Docker":
@@ -41,10 +43,18 @@ class DockerDaemon:
                     hint="pip install 'fleetctl[docker]', or leave image: out to run the engine as a process",
                 ) from None
             self._client = aiodocker.Docker(
-                url=_url(),
+                url=self._url(),
                 timeout=aiohttp.ClientTimeout(total=_CALL_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S),
             )
         return self._client
+
+    @property
+    def local(self) -> bool:
+        """Whether the daemon is on this machine, so that it reaches our loopback and we its disk."""
+        try:
+            return self._url().startswith("unix://")
+        except AgentFailure:
+            return False
 
     async def answers(self) -> bool:
         """Whether a daemon is there and answers now."""
@@ -67,16 +77,19 @@ class DockerDaemon:
         try:
             yield
         except aiodocker.DockerError as error:
-            if error.status == _NO_CONNECTION:
-                raise AgentFailure(f"{what}: no Docker daemon answers at {_url()}", hint=_HINT) from error
+            if error.status == NO_CONNECTION:
+                raise AgentFailure(f"{what}: no Docker daemon answers at {self._url()}", hint=_HINT) from error
             raise AgentFailure(f"{what}: {error.message}") from error
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            raise AgentFailure(f"{what}: no Docker daemon answers at {_url()}: {error}", hint=_HINT) from error
+            raise AgentFailure(f"{what}: no Docker daemon answers at {self._url()}: {error}", hint=_HINT) from error
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+    def _url(self) -> str:
+        return self._named or _url()
 
 
 _HINT = "start Docker on this node, set DOCKER_HOST, or leave image: out to run the engine as a process"

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
+from fleetctl.agent.caches.working import made_parts, part
 from fleetctl.agent.folder import Folder, write
 from fleetctl.agent.runtimes.daemon import DockerDaemon
 from fleetctl.agent.runtimes.runtime import EngineRecord, Exit, StartedEngine
 from fleetctl.engines import Engine, engine
 from fleetctl.errors import AgentFailure, UsageError
 from fleetctl.model.names import InstanceId, ReplicaId
-from fleetctl.model.nodes import ReplicaSpec
+from fleetctl.model.nodes import CacheFolder, EngineCache, ReplicaSpec
 
 _HOST = "127.0.0.1"
 _HOME = "/root"
@@ -95,6 +96,15 @@ class DockerRuntime:
     def listens(self, started: StartedEngine) -> bool:
         return True  # Docker itself holds the published port
 
+    async def exposed(self, started: StartedEngine) -> str:
+        name = started.container or ""
+        with self._daemon.errors(f"container {name} could not be inspected"):
+            seen = await self._daemon.client().containers.container(name).show()
+        if seen["HostConfig"].get("NetworkMode") == "host":
+            return "the network of its machine"
+        places = [place for some in (seen["NetworkSettings"]["Ports"] or {}).values() for place in some or ()]
+        return next((f"{place['HostIp']}:{place['HostPort']}" for place in places if place["HostIp"] != _HOST), "")
+
     async def stop(self, replica: ReplicaId, *, grace_s: float) -> None:
         import aiodocker
 
@@ -137,10 +147,13 @@ class DockerRuntime:
         command = [
             word.replace("{port}", str(known.container_port)).replace("{python}", "python3") for word in spec.command
         ]
-        variables, binds = self._caches(known)
+        variables, binds = self._caches(known, spec.cache)
         if spec.model.startswith("file://"):
             path = spec.model.removeprefix("file://")
             binds.append(f"{path}:{path}:ro")
+        weights = self._folder.store / "weights"
+        if any(str(weights) in value for value in (*command, *dict(spec.env).values())):
+            binds.append(f"{weights}:{weights}:ro")  # the same path as outside, and nobody writes there
         host: dict[str, Any] = {
             "PortBindings": {inside: [{"HostIp": _HOST, "HostPort": ""}]},
             "Binds": binds,
@@ -165,19 +178,24 @@ class DockerRuntime:
             config["Cmd"] = command  # follows the image's own entry point
         return config
 
-    def _caches(self, known: Engine) -> tuple[dict[str, str], list[str]]:
-        """The engine's caches as folders of the Node: variables that lead there, and what is bound where."""
-        variables = {}
-        binds = []
+    def _caches(self, known: Engine, kept: EngineCache | None) -> tuple[dict[str, str], list[str]]:
+        """The engine's caches as folders of the Node: variables that lead there, and what is bound where.
+
+        `kept`: those of which others have use, too; they have places of their own.
+        """
+        places = made_parts(self._folder, kept) if kept is not None else []
+        known_places = {one for one, _ in places}
         for cache in known.caches:
-            outside = self._folder.cache / f"{known.name}-{cache.holds}"
-            outside.mkdir(exist_ok=True)
-            outside.chmod(0o777)  # whoever the image's user is; nobody else comes through the machine's folder
-            inside = f"{_CACHES}/{cache.holds}" if cache.env is not None else cache.path.replace("~", _HOME, 1)
-            if cache.env is not None:
-                variables[cache.env] = inside
-            binds.append(f"{outside}:{inside}")
-        return variables, binds
+            one = CacheFolder(path=cache.path, env=cache.env)
+            if one not in known_places:
+                name = cache.holds if cache.holds == "weights" else part(one)
+                outside = self._folder.cache / f"{known.name}-{name}"
+                outside.mkdir(exist_ok=True)
+                outside.chmod(0o777)  # whoever the image's user is; nobody else comes through the machine's folder
+                places.append((one, outside))
+        variables = {one.env: f"{_CACHES}/{part(one)}" for one, _ in places if one.env is not None}
+        inside = {one: f"{_CACHES}/{part(one)}" if one.env else one.path.replace("~", _HOME, 1) for one, _ in places}
+        return variables, [f"{outside}:{inside[one]}" for one, outside in places]
 
 
 def _known(spec: ReplicaSpec) -> Engine:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import psutil
 
 from fleetctl.agent import processes
+from fleetctl.agent.caches.working import made_parts
 from fleetctl.agent.folder import Folder, read, write
 from fleetctl.agent.logs import tail
 from fleetctl.agent.runtimes.runtime import WATCH_PERIOD_S, EngineRecord, Exit, StartedEngine
@@ -42,6 +43,9 @@ class ProcessRuntime:
         if not command:
             raise AgentFailure(f"{spec.engine} has no command to run", hint="give command: in the service's file")
         environment = os.environ | dict(spec.env) | dict(self._marks(spec.id))
+        if spec.cache is not None:
+            places = made_parts(self._folder, spec.cache)
+            environment |= {one.env: str(place) for one, place in places if one.env is not None}
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in spec.gpus)
         child = self._spawn(spec.id, command, environment)
         self._children[spec.id] = child
@@ -77,6 +81,10 @@ class ProcessRuntime:
     def listens(self, started: StartedEngine) -> bool:
         process = processes.find(started.process)
         return process is not None and processes.listens(process, started.port)
+
+    async def exposed(self, started: StartedEngine) -> str:
+        process = processes.find(started.process)
+        return processes.open_to_others(process, started.port) if process is not None else ""
 
     async def stop(self, replica: ReplicaId, *, grace_s: float) -> None:
         record = read(self._folder.engine(replica), EngineRecord)

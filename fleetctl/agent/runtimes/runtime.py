@@ -69,6 +69,9 @@ class Runtime(Protocol):
     def listens(self, started: StartedEngine) -> bool:
         """Whether it is this engine, and no stranger, that answers at its address."""
 
+    async def exposed(self, started: StartedEngine) -> str:
+        """Where its HTTP server can be reached from other machines; empty: nowhere, as far as can be seen."""
+
     async def stop(self, replica: ReplicaId, *, grace_s: float) -> None:
         """End the engine and all it started: asked first, killed after `grace_s`; then forget it."""
 

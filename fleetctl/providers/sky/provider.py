@@ -138,7 +138,7 @@ class SkyProvider:
             # Compared with the cloud at once: asked to start what is gone, SkyPilot would make a new one.
             there = await self._one(instance, cluster, fresh=True)
             if there is None:
-                raise Gone(f"{instance} is gone from SkyPilot", hint="fleetctl status")
+                raise Gone(f"{instance} is gone from SkyPilot", hint="fleetctl ps -i")
             if there.status != UP:
                 await self._bridge.change("start", f"start {instance}", cluster=cluster)
 
@@ -147,7 +147,7 @@ class SkyProvider:
         async with self._alone(instance):
             there = await self._one(instance, cluster)
             if there is None:
-                raise Gone(f"{instance} is gone from SkyPilot", hint="fleetctl status")
+                raise Gone(f"{instance} is gone from SkyPilot", hint="fleetctl ps -i")
             if there.status not in (STOPPED, AUTOSTOPPING):
                 await self._bridge.change("stop", f"stop {instance}", cluster=cluster)
 
@@ -177,7 +177,7 @@ class SkyProvider:
     async def console(self, instance: InstanceId) -> str:
         cluster = cluster_name(self._fleet, instance)
         if await self._one(instance, cluster) is None:
-            raise Gone(f"{instance} is gone from SkyPilot", hint="fleetctl status")
+            raise Gone(f"{instance} is gone from SkyPilot", hint="fleetctl ps -i")
         try:
             return await self._bridge.read(
                 "console", str, f"how {instance} was made", cluster=cluster, lines=_CONSOLE_LINES

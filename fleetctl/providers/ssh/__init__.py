@@ -15,12 +15,15 @@ before it is made; a machine that this home never reached can hold no claim of i
 at all is there no listing: then it is our own way out that is broken.
 """
 
+from collections.abc import Mapping
+
 from fleetctl.errors import UsageError
+from fleetctl.model.abilities import Abilities
 from fleetctl.providers import Setup
 from fleetctl.providers.ssh.inventory import read_inventory
 from fleetctl.providers.ssh.provider import SshProvider
 
-__all__ = ["SshProvider", "provider"]
+__all__ = ["SshProvider", "abilities", "provider"]
 
 
 def provider(setup: Setup) -> SshProvider:
@@ -30,3 +33,8 @@ def provider(setup: Setup) -> SshProvider:
     return SshProvider(
         read_inventory(setup.options), setup.shell, fleet=setup.fleet, known=setup.home.root / "ssh" / "claims.json"
     )
+
+
+def abilities(options: Mapping[str, object]) -> Abilities:
+    """What its machines can do."""
+    return Abilities(no_stop="fleetctl does not switch machines of one's own off, so a stop would spare nothing")

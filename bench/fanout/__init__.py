@@ -1,0 +1,1 @@
+"""The machines and programs of `coldstart_fanout.py`."""

@@ -1,0 +1,1 @@
+"""How Artifacts come to this machine: one Source for each kind."""

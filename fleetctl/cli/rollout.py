@@ -1,0 +1,199 @@
+"""`fleetctl rollout` (Change): A new revision coming in: status, pause, resume, undo."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+import typer
+
+from fleetctl.cli.following import agree, earlier, follow
+from fleetctl.cli.output import Format, Output, ago, document, line, say
+from fleetctl.cli.session import Session, duration_s, known_service, session
+from fleetctl.cli.streams import pause as wait
+from fleetctl.cli.views import FleetView
+from fleetctl.decide.trial import given_up, remedy
+from fleetctl.errors import Conflict, FleetError
+from fleetctl.model.rollouts import Rollout, RolloutState
+from fleetctl.model.snapshots import Intent
+from fleetctl.wiring import lease_is_live
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="A new revision coming in.")
+
+WATCH_S = 1.0
+"""Replicas become ready and drain within seconds; nobody reads faster."""
+
+Name = Annotated[str, typer.Argument(help="The service")]
+
+
+@app.command()
+def status(
+    service: Name,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Until it is over; exit code 1 if it is given up")
+    ] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show how far the newest rollout of a service is, and the revisions that are kept. Reads the store only."""
+    with session() as now:
+        name = known_service(now, service)
+        shown: object = None
+        while True:
+            view = now.view()
+            intent = _intent(view, name)
+            row = view.rollouts.get(name)
+            body = _body(intent, row)
+            if body != shown:
+                _show(intent, row, body, view.at, output, first=shown is None, watch=watch)
+                shown = body
+            if not watch or output is Format.NAME or row is None or not _current(intent, row).open:
+                break
+            wait(WATCH_S)
+        if watch and row is not None and _current(intent, row).state is RolloutState.ABORTED:
+            raise FleetError(given_up(row), hint=remedy(row))
+
+
+def _show(
+    intent: Intent,
+    row: Rollout | None,
+    body: Mapping[str, object],
+    at: float,
+    output: Format,
+    *,
+    first: bool,
+    watch: bool,
+) -> None:
+    if output is Format.NAME:
+        sys.stdout.write(f"rollout/{intent.service.name}\n")
+    elif output is Format.TABLE:
+        sys.stdout.write(_text(intent, row, at, revisions=first))
+    elif watch and output is Format.JSON:
+        line(body)
+    else:
+        document(body, output)
+
+
+@app.command()
+def pause(service: Name, output: Output = Format.TABLE) -> None:
+    """Hold a rollout where it is; scaling goes on, in a revision that is known to work."""
+    _set_paused(service, True, output)
+
+
+@app.command()
+def resume(service: Name, output: Output = Format.TABLE) -> None:
+    """Let a rollout that was paused go on."""
+    _set_paused(service, False, output)
+
+
+@app.command()
+def undo(
+    service: Name,
+    to: Annotated[str | None, typer.Option("--to", help="This revision, or its first letters")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it serves alone")] = True,
+    timeout: Annotated[str, typer.Option(help="Stop waiting after this long; the fleet goes on")] = "15m",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before machines are rented")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Go back to the revision before, exactly as it was declared: what still drains or stands by of it serves first."""
+    timeout_s = duration_s(timeout)
+    with session(create=True) as now:
+        name = known_service(now, service)
+        view = now.view()
+        intent = _intent(view, name)
+        if not intent.up:
+            raise Conflict(f"{name} is down", hint=f"fleetctl up {name}")
+        before = earlier(intent, view.rollouts.get(name), to)
+        agree(now, before.service, yes=yes, again=f"fleetctl rollout undo {name} --to {before.name}")
+        now.store.put_service(before.service, revision=before.name, at=time.time(), paused=False)
+        say(f"{name}: {intent.revision} → {before.name}, declared {ago(view.at - before.declared_at)} ago")
+        say("its file is as it was: the next `fleetctl up` declares what stands there")
+        if wait:
+            follow(now, name, before.name, timeout_s=timeout_s, resume=f"fleetctl rollout status {name} --watch")
+        _report(now, name, output, acting=wait)
+
+
+def _set_paused(service: str, paused: bool, output: Format) -> None:
+    with session(create=True) as now:
+        name = known_service(now, service)
+        intent = _intent(now.view(), name)
+        if intent.paused != paused:
+            now.store.set_paused(name, paused)
+        said = f"rollouts wait until: fleetctl rollout resume {name}" if paused else "rollouts go on"
+        say(f"{name}: {said}")
+        _report(now, name, output, acting=False)
+
+
+def _report(now: Session, name: str, output: Format, *, acting: bool) -> None:
+    """What a command that changed something prints: the Rollout as it stands; and who acts on it."""
+    view = now.view()
+    intent = _intent(view, name)
+    if output is Format.NAME:
+        sys.stdout.write(f"rollout/{name}\n")
+    elif output is not Format.TABLE:
+        document(_body(intent, view.rollouts.get(name)), output)
+    if not acting and not lease_is_live(now.store, time.time()):
+        say("stored; no controller is running to act on it: fleetctl daemon start")
+
+
+def _intent(view: FleetView, name: str) -> Intent:
+    return next(intent for intent in view.intents if intent.service.name == name)
+
+
+def _current(intent: Intent, row: Rollout) -> Rollout:
+    """The Rollout as the user's word makes it, which the controller is about to take in."""
+    again = row.state is RolloutState.ABORTED and intent.in_force(row) is intent
+    return (
+        Rollout(
+            service=row.service, to_revision=intent.revision, from_revision=row.to_revision, started_at=row.started_at
+        )
+        if row.to_revision != intent.revision or again
+        else row
+    )
+
+
+def _body(intent: Intent, row: Rollout | None) -> Mapping[str, object]:
+    return {
+        "service": intent.service.name,
+        "revision": intent.revision,
+        "in_force": intent.in_force(row).revision,
+        "paused": intent.paused,
+        "rollout": None if row is None else msgspec.to_builtins(_current(intent, row)),
+        "revisions": [
+            {
+                "name": one.name,
+                "declared_at": one.declared_at,
+                "image": one.service.image,
+                "model": one.service.model,
+            }
+            for one in reversed(intent.revisions)
+        ],
+    }
+
+
+def _text(intent: Intent, row: Rollout | None, at: float, *, revisions: bool) -> str:
+    name = intent.service.name
+    lines = []
+    if row is None:
+        lines.append(f"rollout/{name}  not looked at by a controller yet")
+    else:
+        row = _current(intent, row)
+        stand = row.counts
+        begun = ago((row.ended_at or at) - row.started_at)
+        way = f"{row.from_revision} → {row.to_revision}" if row.from_revision else row.to_revision
+        lines.append(f"rollout/{name}  {row.state}  {way}  {'took' if row.ended_at else 'for'} {begun}")
+        lines.append(
+            f"  {stand.passed} of {stand.wanted} count, {stand.new - stand.passed} on their way,"
+            f" {stand.old} of other revisions serve, {stand.draining} drain"
+        )
+        if row.reason:
+            lines.append(f"  {row.reason}; {remedy(row)}")
+    if revisions:
+        holds = intent.in_force(row).revision
+        lines += ["", "  REVISION      DECLARED  RUNS"]
+        for one in reversed(intent.revisions):
+            given_up_on = one.name == intent.revision and one.name != holds
+            mark = " (declared, given up)" if given_up_on else " (in force)" if one.name == holds else ""
+            what = " ".join(part for part in (one.service.image or "", one.service.model) if part)
+            lines.append(f"  {one.name:<12}  {ago(at - one.declared_at) + ' ago':<8}  {what}{mark}")
+    return "\n".join(lines) + "\n"

@@ -13,6 +13,8 @@ import json
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ import aiohttp
 from bed import needs, vllm
 from bed.testbed import Bed, test_bed
 from bed_journey import holds
-from fleet_home import FleetHome, fleet_home, until
+from fleet_home import FleetHome, answers, fleet_home, until
 from wheels import folder_of_wheels
 
 from fleetctl.node.keys import public_key
@@ -138,6 +140,16 @@ class Bench:
         self.home.write("fleet.yaml", text)
         self.home.run("up", "-f", "fleet.yaml", "--no-wait")
 
+    def routed(self) -> bool:
+        """Whether a request would be held for it."""
+        if not answers(self.home.url):
+            return False
+        try:
+            with urllib.request.urlopen(f"{self.home.url}/v1/models", timeout=5) as answer:
+                return bool(json.load(answer)["data"])
+        except urllib.error.URLError:
+            return False
+
     def replicas(self) -> list[dict[str, Any]]:
         return list(self.home.run("ps", "-r", "-o", "json").json()["items"])
 
@@ -174,6 +186,7 @@ class Bench:
         found = {}
         self.declare("none")
         self.home.start("run")
+        until("the gateway knows the service", self.routed, within_s=SETTLED_S)
         self.home.run("scale", "chat=0")
         found["cold"] = self.scaled()
         self.declare("{slots: 1, tier: warm}")

@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fleetctl.agent.disk import disk_failure, named
 from fleetctl.agent.folder import Folder, read, write
 from fleetctl.agent.sources.fetch import Fetch
 from fleetctl.agent.sources.source import Got, Source
 from fleetctl.errors import AgentFailure
+from fleetctl.model.names import InstanceId
 from fleetctl.model.nodes import Artifact, ArtifactState, ArtifactStatus, Feed
 from fleetctl.model.replicas import Stage
 
@@ -55,7 +57,10 @@ class _Held:
 class Artifacts:
     """Each kind comes through its own Source."""
 
-    def __init__(self, folder: Folder, sources: Mapping[str, Source], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, instance: InstanceId, folder: Folder, sources: Mapping[str, Source], changed: Callable[[], None]
+    ) -> None:
+        self._instance = instance
         self._folder = folder
         self._sources = sources
         self._changed = changed
@@ -65,6 +70,8 @@ class Artifacts:
         self._looked: dict[Artifact, float] = {}
         """When each was last seen to be here, by the monotonic clock."""
         self._status = {held.artifact: _present(held) for held in self._held.values()}
+        self._failures: dict[Artifact, str] = {}
+        """Why the last try failed, of what was not fetched since."""
         self._fetches: dict[Artifact, Fetch] = {}
         self._wanted: frozenset[Artifact] = frozenset()
         self._feeds: dict[Artifact, Feed] = {}
@@ -148,7 +155,9 @@ class Artifacts:
 
     def _now(self, artifact: Artifact) -> ArtifactStatus | None:
         fetch = self._fetches.get(artifact)
-        return fetch.status(ArtifactState.FETCHING) if fetch is not None else self._status.get(artifact)
+        if fetch is None:
+            return self._status.get(artifact)
+        return replace(fetch.status(ArtifactState.FETCHING), failure=self._failures.get(artifact))
 
     def _fetch(self, artifact: Artifact) -> None:
         if artifact not in self._tasks:
@@ -192,20 +201,27 @@ class Artifacts:
             self._looked[artifact] = time.monotonic()
             self._remember()
             self._status[artifact] = _present(held)
+            self._failures.pop(artifact, None)
         except AgentFailure as failure:
-            said = f"{failure.message}; {failure.hint}" if failure.hint else failure.message
-            self._status[artifact] = _failed(fetch, said)
+            self._fail(fetch, failure)
+        except OSError as error:
+            self._fail(fetch, disk_failure(f"{artifact.kind} {artifact.name}", error, self._folder.root))
         except Exception as error:  # a fault of ours in one fetch must not leave it FETCHING for ever
             log.exception("%s %s", artifact.kind, artifact.name)
-            self._status[artifact] = _failed(
-                fetch, f"{artifact.kind} {artifact.name}: the node agent failed: {error!r}"
-            )
+            what = f"{artifact.kind} {artifact.name}: the node agent failed with {type(error).__name__}"
+            self._fail(fetch, AgentFailure(what, hint="it is tried again; agent.log on the node says more"))
         finally:
             if self._fetches.get(artifact) is fetch:
                 del self._fetches[artifact]
 
+    def _fail(self, fetch: Fetch, failure: AgentFailure) -> None:
+        said = named(self._instance, f"{failure.message}; {failure.hint}" if failure.hint else failure.message)
+        self._failures[fetch.artifact] = said
+        self._status[fetch.artifact] = _failed(fetch, said)
+
     def _drop(self, artifact: Artifact) -> None:
         del self._status[artifact]
+        self._failures.pop(artifact, None)
         self._looked.pop(artifact, None)
         self._doubted.discard(artifact)
         task = self._tasks.pop(artifact, None)
@@ -241,7 +257,10 @@ class Artifacts:
         task.add_done_callback(ended)
 
     def _remember(self) -> None:
-        write(self._folder.artifacts, tuple(self._held.values()))
+        try:
+            write(self._folder.artifacts, tuple(self._held.values()))
+        except OSError as error:  # what is here is found again; no reason to fail what was fetched, nor the others
+            log.warning("%s", disk_failure("the list of what is here", error, self._folder.root).message)
 
 
 def _held(fetch: Fetch, got: Got) -> _Held:

@@ -11,6 +11,7 @@ from fleetctl.agent import logs
 from fleetctl.agent.artifacts import Artifacts
 from fleetctl.agent.caches.keeper import EngineCaches
 from fleetctl.agent.chunks.store import Store
+from fleetctl.agent.disk import disk_failure
 from fleetctl.agent.engine_http import EngineHttp
 from fleetctl.agent.facts import NO_FACTS, Facts
 from fleetctl.agent.folder import Folder, plain, read, write
@@ -93,13 +94,15 @@ class Node:
             "weights": self._weights,
             "cache": compiled,
         }
-        self._artifacts = Artifacts(folder, sources, self._changed.set)
+        self._artifacts = Artifacts(instance, folder, sources, self._changed.set)
         self._caches = EngineCaches(folder, self._store, compiled, self._artifacts, self._changed.set)
         self._desired = read(folder.desired, NodeDesired)
         self._runs: dict[ReplicaId, ReplicaRun] = {}
         self._leaving: dict[ReplicaId, ReplicaRun] = {}
         self._removals: dict[ReplicaId, asyncio.Task[None]] = {}
         self._logs_looked_at = 0.0
+        self._trouble = ""
+        """Of the last pass, so that it is told once."""
 
     async def begin(self) -> None:
         """Take up what an earlier life of the agent left, wanted or not."""
@@ -119,7 +122,7 @@ class Node:
                     log.warning("an engine is not found yet: %r", outcome)
         for run in self._runs.values():
             run.begin()
-        self._pass()
+        self._passed()
 
     async def run(self) -> None:
         """Converge for ever. Raises `MachineGone`."""
@@ -130,10 +133,13 @@ class Node:
             except TimeoutError:
                 pass
             self._changed.clear()
-            self._pass()
+            self._passed()
 
     def apply(self, desired: NodeDesired) -> None:
-        """Take over the whole desired state; stored before this returns. Raises `Conflict`, `UsageError`."""
+        """Take over the whole desired state; stored before this returns, where the disk has room for it.
+
+        Raises `Conflict`, `UsageError`.
+        """
         before = self._desired
         if before is not None and before.epoch == desired.epoch and desired.fence < before.fence:
             raise Conflict(
@@ -144,7 +150,10 @@ class Node:
             if not plain(spec.id):
                 raise UsageError(f"replica id {spec.id!r} is not a plain name")
         if desired != before:
-            write(self._folder.desired, desired)
+            try:
+                write(self._folder.desired, desired)
+            except OSError as error:  # it may be the very state that frees the disk; the controller has it in any case
+                log.warning("%s", disk_failure("the desired state", error, self._folder.root).message)
             self._desired = desired
             self._changed.set()
 
@@ -205,6 +214,17 @@ class Node:
         await self._images.close()
         await self._http.close()
         await self._runtimes.close()
+
+    def _passed(self) -> None:
+        """Make a pass. A disk that is full or broken ends no agent: engines that run are looked after all the same."""
+        trouble = ""
+        try:
+            self._pass()
+        except OSError as error:
+            trouble = disk_failure(f"what {self._instance} shall do", error, self._folder.root).message
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.warning("%s", trouble or "the disk can be written again")
 
     def _pass(self) -> None:
         if not self._folder.root.is_dir():

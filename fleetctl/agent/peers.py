@@ -43,6 +43,11 @@ class Peers:
         if self._server is not None:
             self._task = asyncio.ensure_future(self._serve(self._server, self._task))
 
+    async def ready(self) -> None:
+        """Return when the last key given is the one in use."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()

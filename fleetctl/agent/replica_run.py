@@ -6,14 +6,17 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, assert_never
 
 from fleetctl.agent.artifacts import Artifacts
 from fleetctl.agent.caches.keeper import EngineCaches
+from fleetctl.agent.disk import disk_failure
 from fleetctl.agent.engine_http import EngineHttp
 from fleetctl.agent.folder import Folder, read, write
 from fleetctl.agent.logs import last_lines
 from fleetctl.agent.placed import placed
+from fleetctl.agent.read_ahead import read_ahead
 from fleetctl.agent.runtimes.choice import Runtimes
 from fleetctl.agent.runtimes.runtime import WATCH_PERIOD_S, Exit, Runtime, StartedEngine
 from fleetctl.engines import engine, log_hint
@@ -104,6 +107,8 @@ class ReplicaRun:
         """Puts back what engines of this kind have compiled before…"""
         self._prepared: EngineCache | None = None
         """…of this key."""
+        self._reading: asyncio.Task[int] | None = None
+        """Has the weights come into memory."""
         if found is None:
             self._keep(self._record)
         elif found.spec.cache is not None:
@@ -157,9 +162,10 @@ class ReplicaRun:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        if self._preparing is not None:
-            self._preparing.cancel()
-            await asyncio.gather(self._preparing, return_exceptions=True)
+        for task in (self._preparing, self._reading):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._starting is not None:
             await asyncio.gather(self._starting, return_exceptions=True)
 
@@ -196,9 +202,12 @@ class ReplicaRun:
             await self._run()
         except AgentFailure as failure:
             await self._fail(f"{failure.message}; {failure.hint}" if failure.hint else failure.message)
+        except OSError as error:
+            full = disk_failure(f"replica {self.spec.id}", error, self._folder.root)
+            await self._fail(f"{full.message}; {full.hint}")
         except Exception as error:  # a fault of ours in one Replica's life must not leave the others without an agent
             log.exception("replica %s", self.spec.id)
-            await self._fail(f"the node agent failed: {error!r}")
+            await self._fail(f"the node agent failed with {type(error).__name__}; agent.log on the node says more")
 
     async def _run(self) -> None:
         while not self._adopted:
@@ -230,8 +239,11 @@ class ReplicaRun:
             raise _cannot_sleep(spec)
         runtime = self._runtimes.of_spec(spec)
         spec = await self._supplied()
+        weights = self._artifacts.path(_weights(spec))
+        if weights:
+            self._reading = asyncio.ensure_future(read_ahead(Path(weights)))
         cached = await self._cached(spec)
-        ready = placed(spec, self._artifacts.path(_weights(spec)))
+        ready = placed(spec, weights)
         if spec.image is not None:
             # By its own name, or by the one that the image was given here.
             ready = replace(ready, image=self._artifacts.path(Artifact(kind="image", name=spec.image)) or spec.image)
@@ -421,7 +433,7 @@ class ReplicaRun:
         try:
             await self._end_engine()
         except AgentFailure as still_there:
-            self._keep(replace(self._record, failure=f"{failure}\n{still_there.message}"))
+            self._keep(replace(self._record, failure=f"{failure}; {still_there.message}"))
 
     async def _end_engine(self, grace_s: float = STOP_GRACE_S) -> None:
         runtime = self._runtimes.of_record(self.spec.id)
@@ -478,7 +490,10 @@ class ReplicaRun:
 
     def _keep(self, record: _Record) -> None:
         self._record = record
-        write(self._folder.replica(self.spec.id), record)
+        try:
+            write(self._folder.replica(self.spec.id), record)
+        except OSError as error:  # it lives on; only an agent that is started again now would know less of it
+            log.warning("%s", disk_failure(f"the record of replica {self.spec.id}", error, self._folder.root).message)
 
 
 def _last_words(spec: ReplicaSpec, text: bytes) -> str:

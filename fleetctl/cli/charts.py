@@ -200,6 +200,7 @@ _STAGES = {
     "slot": ("·", ".", _GREY),
     "launch": ("╌", "-", _YELLOW),
     "boot": ("░", ":", _SKY),
+    "install": ("▦", "i", _ORANGE),
     "apply": ("›", ",", _GREY),
     "image": ("▒", "+", _ORANGE),
     "weights": ("▓", "x", _BLUE),

@@ -123,7 +123,7 @@ def _image(name: str | None, pinned: str) -> list[str]:
     if name is None:
         return []
     digest = pinned.partition("@")[2]
-    said = "not resolved yet: the first node that pulls it says what it is" if not digest else digest
+    said = digest if digest else "not resolved yet: the first node that pulls it says what it is"
     return [f"  image     {name.partition('@')[0]} ({said})"]
 
 

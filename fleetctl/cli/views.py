@@ -47,9 +47,9 @@ class ServiceRow:
     decided_at: float | None
     age_s: float
     rollout: Rollout | None = None
+    """The one that is under way, or was given up."""
     image: str = ""
     """By digest, once the fleet knows it; empty: it runs in none."""
-    """The one that is under way, or was given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +223,7 @@ def _trouble(state: str, ready: int, decision: Decision | None, silent: int) -> 
     if decision is None:
         return ""
     if state == "failing":
-        return decision.reason
+        return f"{decision.reason}; {decision.trouble}" if decision.trouble else decision.reason
     if decision.concurrency is None and state == "held":
         return f"its load is unknown, so its count is held at {decision.desired} ({decision.reason})"
     if silent:

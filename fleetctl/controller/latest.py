@@ -21,6 +21,7 @@ class _Entry(Generic[Value]):
     """When the newest answer or failure came."""
     failing_since: float | None = None
     failure: str = ""
+    hint: str = ""
     asking: bool = False
     """Its question waits for its turn or for its answer."""
     asker: asyncio.Task[None] | None = None
@@ -125,6 +126,7 @@ class Latest(Generic[Key, Value]):
             if entry.failing_since is None:
                 entry.failing_since = self._clock.now()
             entry.failure = str(error) or type(error).__name__
+            entry.hint = error.hint if isinstance(error, FleetError) else ""
         finally:
             entry.at = self._clock.now()
             entry.asking = False
@@ -132,7 +134,7 @@ class Latest(Generic[Key, Value]):
 
     def _answer(self, entry: _Entry[Value], now: float) -> Value | Unknown:
         if entry.failing_since is not None:
-            return Unknown(reason=entry.failure, since=entry.failing_since)
+            return Unknown(reason=entry.failure, since=entry.failing_since, hint=entry.hint)
         if entry.value is None:
             return Unknown(reason="not answered yet", since=now)
         if entry.asking and now - entry.at > self._stale_s:

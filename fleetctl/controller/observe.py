@@ -240,7 +240,7 @@ async def offers_of(provider: Provider, pool: Pool) -> tuple[Offer, ...]:
 def _status_of(ports: Ports, address: str) -> Callable[[], Awaitable[NodeStatus]]:
     async def heard() -> NodeStatus:
         status = await ports.nodes.status(address)
-        return replace(status, heard_at=ports.clock.now())
+        return status if status.heard_at is not None else replace(status, heard_at=ports.clock.now())
 
     return heard
 

@@ -33,6 +33,8 @@ class Draft:
         self.rollouts: dict[ServiceName, Rollout] = dict(snapshot.rollouts)
         self.pools: Mapping[PoolName, Pool] = _pools(snapshot, intents)
         self.failed_services: dict[ServiceName, int] = {}
+        self.failures: dict[ServiceName, str] = {}
+        """What the last of them left behind, in a sentence."""
         self.refused: dict[ServiceName, str] = {}
         """Why a machine that a Service needs may not be launched."""
         self.unmet: dict[ServiceName, str] = {}

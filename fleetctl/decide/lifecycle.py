@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fleetctl.decide import starts
+from fleetctl.decide import starts, troubles
 from fleetctl.decide.draft import Draft
 from fleetctl.model.decisions import Outcome, Verb
 from fleetctl.model.instances import Instance, InstancePhase, InstanceSeen, Listing, Sighting, Wanted
@@ -275,11 +275,13 @@ def _replica(draft: Draft, replica: Replica, seen: ReplicaStatus, status: NodeSt
     if seen.phase is ReplicaPhase.FAILED:
         detail = seen.failure or "no reason given"
         what = "died" if replica.ready_at is not None else "failed to start"
-        draft.say("warning", f"replica/{replica.id}", f"{what} on {replica.instance}: {detail}")
+        said = f"{what} {troubles.failed_on(replica.instance, detail)}"
+        draft.say("warning", f"replica/{replica.id}", said)
         if replica.ready_at is None:
             draft.failed_services[replica.service] = draft.failed_services.get(replica.service, 0) + 1
+            draft.failures[replica.service] = f"{replica.id} {troubles.brief(said)}"
         if not starts.over(before):
-            starts.failed(draft, starts.seen(draft, replica, seen), detail)
+            starts.failed(draft, starts.seen(draft, replica, seen, status), detail)
         draft.remove_replica(before)
         return
     ready_at = replica.ready_at
@@ -290,7 +292,9 @@ def _replica(draft: Draft, replica: Replica, seen: ReplicaStatus, status: NodeSt
             f"replica/{replica.id}",
             f"ready on {replica.instance} after {draft.now - replica.created_at:.1f} s ({replica.origin})",
         )
-    replica = starts.seen(draft, replace(replica, phase=seen.phase, address=seen.address, ready_at=ready_at), seen)
+    replica = starts.seen(
+        draft, replace(replica, phase=seen.phase, address=seen.address, ready_at=ready_at), seen, status
+    )
     if replica != before:
         draft.put_replica(replica)
     if starts.over(replica) and not starts.over(before):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import budget, desired, lifecycle, needs, notices, offers, placement, pools, rollout, trial
+from fleetctl.decide import budget, desired, lifecycle, needs, notices, offers, placement, pools, rollout, trial, troubles
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.engine_signals import fullest, utilization, wants_gpus, wants_latencies
 from fleetctl.decide.flow import measured
@@ -106,6 +106,10 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
     flow, tally = measured(memory.tally, loaded, readings, queue, load, now, latencies=wants_latencies(service))
     coming = (ReplicaPhase.READY, ReplicaPhase.ASLEEP)
     in_rollout, trouble = trial.told(draft.rollouts.get(service.name))
+    failures = _failures(draft, intent, memory, fresh)
+    failure = draft.failures.get(service.name, memory.failure) if failures else ""
+    on_nodes, told = troubles.of_service(draft, intent, memory.troubles)
+    memory = replace(memory, failure=failure, troubles=told)
     inputs = Inputs(
         at=snapshot.now,
         load=load if isinstance(load, Load) else None,
@@ -122,12 +126,12 @@ def _inputs(draft: Draft, intent: Intent) -> tuple[Inputs, Memory]:
         utilization=utilization(serving, readings, now) if wants_gpus(service) else None,
         fullest=fullest(fresh, readings, now),
         outside=snapshot.outside.get(service.name, ()),
-        failures=_failures(draft, intent, memory, fresh),
+        failures=failures,
         price_per_replica=_price_per_replica(draft, service, fresh_serving),
         shared_standby=_shared_standby(draft, service),
         notices=notices.notes(draft, intent),
         rollout=in_rollout,
-        trouble=trouble,
+        trouble=trouble or on_nodes or failure,
     )
     return inputs, replace(memory, tally=tally)
 

@@ -16,6 +16,7 @@ STAGES = (
     "slot",
     "launch",
     "boot",
+    "install",
     "apply",
     "image",
     "weights",
@@ -260,9 +261,9 @@ def _advice(service: Service, stage: str, origin: Origin) -> str:
     match stage:
         case "slot":
             return "it waits for a free slot: raise `max` of its pool, or the fleet's limit of cost"
-        case "launch" | "boot" if origin == "stopped":
+        case "launch" | "boot" | "install" if origin == "stopped":
             return "`standby: {tier: warm}` has machines that run"
-        case "launch" | "boot":
+        case "launch" | "boot" | "install":
             return (
                 "`standby: {tier: stopped}` or `{tier: warm}` has machines at hand; a machine image of one's own boots"
                 " sooner: fleetctl image script"

@@ -49,7 +49,7 @@ def over(replica: Replica) -> bool:
     return replica.ready_at is not None or replica.asleep_at is not None
 
 
-def seen(draft: Draft, replica: Replica, status: ReplicaStatus) -> Replica:
+def seen(draft: Draft, replica: Replica, status: ReplicaStatus, node: NodeStatus) -> Replica:
     """The Replica with the stages of its start as they are known now; those of a start that was over stay."""
     known = draft.replicas[replica.id]
     if over(known):
@@ -57,7 +57,7 @@ def seen(draft: Draft, replica: Replica, status: ReplicaStatus) -> Replica:
     if replica.role is Role.ASLEEP and replica.phase is ReplicaPhase.ASLEEP:
         replica = replace(replica, asleep_at=draft.now)
     instance = None if replica.instance is None else draft.instances.get(replica.instance)
-    return replace(replica, stages=_stages(replica, instance, status))
+    return replace(replica, stages=_stages(replica, instance, status, node))
 
 
 def ended(draft: Draft, replica: Replica, status: ReplicaStatus | None = None) -> None:
@@ -105,14 +105,14 @@ def _within(stages: Iterable[Stage], since: float, until: float) -> Iterable[Sta
             yield replace(stage, started_at=begun, ended_at=end)
 
 
-def _stages(replica: Replica, instance: Instance | None, status: ReplicaStatus) -> tuple[Stage, ...]:
+def _stages(replica: Replica, instance: Instance | None, status: ReplicaStatus, node: NodeStatus) -> tuple[Stage, ...]:
     """Every stage that is known of the start, in order."""
     lead_s = replica.clock_lead_s or 0.0
     # What a Standby went through before it was wanted is no part of this start.
     there = [stage for stage in ours(status.stages, lead_s=lead_s) if _reaches(stage, replica.created_at)]
     accepted_at = None if status.accepted_at is None else status.accepted_at + lead_s
     return (
-        *_to_the_slot(replica, instance),
+        *_to_the_slot(replica, instance, ours(node.stages, lead_s=lead_s)),
         *_to_the_node(replica, there, accepted_at),
         *there,
         *_to_the_routes(replica, there),
@@ -123,7 +123,7 @@ def _reaches(stage: Stage, at: float) -> bool:
     return stage.ended_at is None or stage.ended_at > at
 
 
-def _to_the_slot(replica: Replica, instance: Instance | None) -> list[Stage]:
+def _to_the_slot(replica: Replica, instance: Instance | None, machine: tuple[Stage, ...]) -> list[Stage]:
     """From the decision to the binding: the machine's launch and boot as far as it was waited for, else the wait."""
     begun, bound = replica.created_at, replica.bound_at
     if bound is None or bound <= begun:
@@ -133,7 +133,14 @@ def _to_the_slot(replica: Replica, instance: Instance | None) -> list[Stage]:
         return [Stage(name="slot", started_at=begun, ended_at=bound)]
     ordered = max(begun, instance.created_at, instance.ordered_at or 0.0)
     launched = min(booted, max(ordered, instance.launched_at or ordered))
-    cuts = (("slot", begun), ("launch", ordered), ("boot", launched), ("slot", booted), ("", bound))
+    install = next((stage for stage in machine if stage.name == "install"), None)
+    begins, ends = (booted, booted) if install is None else (install.started_at, install.ended_at or booted)
+    begins = min(booted, max(launched, begins))
+    cuts = (
+        *(("slot", begun), ("launch", ordered), ("boot", launched)),
+        *(("install", begins), ("boot", min(booted, max(begins, ends)))),
+        *(("slot", booted), ("", bound)),
+    )
     return [
         Stage(name=name, started_at=since, ended_at=until)
         for (name, since), (_, until) in pairwise(cuts)

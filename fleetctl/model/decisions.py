@@ -81,6 +81,10 @@ class Memory:
     """What the engines' own metrics say of their batch limit; None: nothing waited inside an engine yet."""
     refused: str = ""
     """Why a machine that its Replicas need may not be launched; empty: none was refused."""
+    failure: str = ""
+    """What the last of `failures` left behind, in a sentence…"""
+    troubles: tuple[str, ...] = ()
+    """…and what else was told to be wrong on its Nodes, by key, as long as it lasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,7 +195,7 @@ class NodeStatus:
     artifacts: tuple[ArtifactStatus, ...] = ()
     replicas: tuple[ReplicaStatus, ...] = ()
     stages: tuple[Stage, ...] = ()
-    """The Node's own boot stages."""
+    """The machine's: boot, and install where its agent was installed over SSH."""
     disk_free_bytes: int | None = None
     notice: Notice | None = None
     """What its cloud says of its end; None: nothing."""
@@ -218,7 +218,7 @@ class NodeStatus:
     engines: tuple[tuple[str, str], ...] = ()
     """Version by engine, of those that run here without an image."""
     heard_at: float | None = None
-    """By the controller's clock, when this status came; beside `at`, it tells the two clocks apart. None on the Node."""
+    """By the controller's clock, when this status came: beside `at`, it tells two clocks apart. None on the Node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

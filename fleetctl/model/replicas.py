@@ -33,11 +33,12 @@ class ReplicaPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage of a start. Unix seconds: in what a Node says, of its clock; in a Replica and a Start, the controller's.
+    """One stage of a start. Unix seconds: in what a Node says, by its clock; in a Replica or a Start, by ours.
 
     The controller's own: slot (until one was free for it), launch (until its Provider had the order), boot (until its
-    Node answered), apply (until its Node had the order), settle (ready on its Node, until the controller saw it). The
-    Node's: image, weights and cache, side by side, then gpus (until others had left them), engine, warm_up; or wake.
+    Node answered), within it install (of the node agent, where that is done over SSH), apply (until its Node had the
+    order), settle (ready on its Node, until the controller saw it). The Node's: image, weights and cache, side by side,
+    then gpus (until others had left them), engine, warm_up; or wake.
     """
 
     name: str

@@ -13,6 +13,8 @@ class Unknown:
     reason: str
     since: float
     """Unix seconds."""
+    hint: str = ""
+    """What to do about it; empty: nothing, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,7 +274,7 @@ agent_starts() {
   mkdir -p -m 700 "$machine" # what engines are started with may hold their users' secrets
   rm -f "$socket"
   set -- "$env/bin/python" -m fleetctl.agent --instance "$instance" --folder "$machine" --socket "$socket" \
-    --owner "$login" --runtime auto --peers auto
+    --owner "$login" --runtime auto --peers "${FLEETCTL_PEERS:-auto}"
   [ -z "$gpus" ] || set -- "$@" --gpus "$gpus"
   [ ! -s "$root/cloud" ] || set -- "$@" --notices "$(cat "$root/cloud")"
   if systemd; then

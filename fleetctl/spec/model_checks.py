@@ -71,7 +71,8 @@ def _too_large(
                 ("model",),
                 f"weights of about {weights_gb:.0f} GB with the system and the image need {need / 1e9:.0f} GB, and "
                 f"machines of {name} get a disk of {disk_gb} GB",
-                f"write disk_gb: {-(-need // 10**11) * 100} under providers: {name} in kind: fleet{_or_stream(service)}",
+                f"write disk_gb: {-(-need // 10**11) * 100} under providers: {name} in kind: fleet"
+                + _or_stream(service),
             )
 
 

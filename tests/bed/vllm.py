@@ -3,11 +3,12 @@
 import contextlib
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 from bed.layers import debian, of_files, of_folder
 from bed.origin import Origin
@@ -73,7 +74,7 @@ def lacking() -> str:
     free_gb = shutil.disk_usage(cache()).free / 1e9
     if free_gb < VLLM_FREE_GB:
         return f"vLLM on the bed needs {VLLM_FREE_GB:g} GB in {cache()}, and there are {free_gb:.1f}"
-    memory_gb = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    memory_gb = psutil.virtual_memory().available / 1e9
     if memory_gb < VLLM_MEMORY_GB:
         return f"vLLM on the bed needs {VLLM_MEMORY_GB:g} GB of free memory, and there are {memory_gb:.1f}"
     try:

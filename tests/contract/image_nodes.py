@@ -257,6 +257,8 @@ class LeverRegistry:
     """…and when to come back."""
     other: bytes | None = None
     """Sent instead of the layers."""
+    always: bytes | None = None
+    """Sent for every manifest."""
     refused: int = 0
 
     @property
@@ -281,7 +283,7 @@ class LeverRegistry:
         reference = request.path.rpartition("/")[2]
         if "/manifests/" in request.path:
             texts = {digest(text): text for text in self.image.manifests}
-            text = texts.get(reference, self.image.manifests[-1])
+            text = self.always or texts.get(reference, self.image.manifests[-1])
             if reference not in (*texts, "1"):
                 return web.json_response(
                     {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}, status=404

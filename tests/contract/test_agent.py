@@ -61,6 +61,8 @@ async def test_replica_is_brought_up_with_its_stages(machine: Machine) -> None:
     assert [gpu.name for gpu in status.gpus] == ["L40S", "L40S"]
     stages = {stage.name: stage for stage in replica.stages}
     assert list(stages) == ["image", "weights", "engine"]
+    assert replica.accepted_at is not None
+    assert 0.0 <= stages["image"].started_at - replica.accepted_at < 0.3
     took = {name: (stage.ended_at or 0) - stage.started_at for name, stage in stages.items()}
     assert took["image"] >= 0.3
     assert took["weights"] >= 0.2

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -17,7 +18,10 @@ from fleetctl.agent.chunks.layout import CHUNK_LEAST_BYTES
 from fleetctl.model.names import InstanceId
 from fleetctl.model.nodes import Artifact, ArtifactState, ArtifactStatus, Feed, NodeDesired, NodeStatus, Peer
 from fleetctl.model.replicas import ReplicaPhase
+from fleetctl.node.links import NodeLinks
 from fleetctl.node.local import UnixNodeLink
+from fleetctl.node.peer_key import peer_key
+from fleetctl.paths import Home
 
 KEY = "5a" * 32
 SIZE = 30 * CHUNK_LEAST_BYTES + 11
@@ -101,6 +105,7 @@ async def test_an_engine_is_given_the_folder_of_its_weights(tmp_path: Path, serv
         assert at.read_bytes() == server.data
         assert at.parent.parent == one.folder / "store" / "weights"
         assert [stage.name for stage in replica.stages] == ["weights", "engine"]
+        assert (replica.stages[0].origin_bytes, replica.stages[0].peer_bytes) == (SIZE, 0)
         assert found is not None
         assert (found.bytes_done, found.bytes_total, found.origin_bytes, found.peer_bytes) == (SIZE, SIZE, SIZE, 0)
         assert at.parent.name == found.digest
@@ -164,6 +169,21 @@ async def test_without_a_key_a_node_gives_nothing_and_goes_to_the_origin(tmp_pat
 
         found = of(status, weights(server))
         assert found is not None and (found.origin_bytes, found.peer_bytes) == (SIZE, 0)
+
+
+async def test_the_way_to_a_node_brings_the_fleet_s_key_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    links = NodeLinks(home)
+    async with machine(tmp_path / "i-1") as one:
+        await one.up()
+
+        await links.apply(one.address, wanted())
+
+        kept = one.folder / "desired.json"
+        assert peer_key(home) in kept.read_text()
+        assert peer_key(home) not in (one.folder / "agent.log").read_text()
+        assert not stat.S_IMODE(kept.stat().st_mode) & 0o077
+    await links.close()
 
 
 async def test_weights_that_are_wanted_again_are_there(tmp_path: Path, server: Server) -> None:

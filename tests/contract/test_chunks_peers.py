@@ -309,3 +309,26 @@ async def test_who_had_to_go_elsewhere_comes_back_when_it_may(tmp_path: Path) ->
     status = fetch.status(ArtifactState.PRESENT)
     assert files_in(got.path) == small().files
     assert status.origin_bytes > 0 and status.peer_bytes > 0
+
+
+async def test_behind_a_wall_not_everyone_is_tried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    walled = [Peer(instance=InstanceId(f"i-{number}"), address="127.0.0.1:1") for number in range(4)]
+    async with nodes(tmp_path, "a", patience=replace(QUICK, connect_s=0.1)) as (a,):
+        got = await a.get(*walled, origin=small())
+
+    assert files_in(got.path) == small().files
+    assert [record.args[1] for record in caplog.records if record.args] == ["i-0", "i-1"]
+
+
+async def test_what_the_other_node_has_counts_not_what_was_begun_of_another_revision(tmp_path: Path) -> None:
+    newer = MemoryOrigin({"deep/model.bin": content(SIZE, 2)}, revision="r2")
+    async with nodes(tmp_path, "ab") as (a, b):
+        await a.get(origin=newer)
+        begun = asyncio.ensure_future(b.get(origin=small(stop_after_bytes=5 * CHUNK_LEAST_BYTES)))
+        await until_chunks(b, 5)
+        begun.cancel()
+        await asyncio.gather(begun, return_exceptions=True)
+
+        got = await b.get(a)
+
+    assert files_in(got.path) == newer.files

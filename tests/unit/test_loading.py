@@ -160,9 +160,8 @@ warm_up:
         "warm_up: [5]\n",
         "warm_up: [{path: /v1/completions, body: [1]}]\n",
         "warm_up: [{path: /v1/completions, body: {prompt: " + "x" * 70_000 + "}}]\n",
-        "warm_up: [{path: /v1/completions, body: {temperature: .nan}}]\n",
     ],
-    ids=("no path", "slash", "number", "list", "long", "not a number"),
+    ids=("no path", "slash", "number", "list", "long"),
 )
 def test_what_cannot_be_sent_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SpecError, match="warm_up"):

@@ -57,6 +57,19 @@ def test_a_cold_start_is_told_whole_by_our_clock(clock_s: float) -> None:
     assert start.machine == "l40sx1"
 
 
+def test_the_installation_of_the_agent_is_told_apart_from_the_boot() -> None:
+    world, starts = one_cold()
+    world.clock_s = 3600.0
+    began = world.now + 12.0 + world.clock_s
+    world.node_facts = {"stages": (Stage(name="install", started_at=began, ended_at=began + 7.0),)}
+
+    world.settle()
+
+    assert (lengths(starts[0])["install"], lengths(starts[0])["boot"]) == (7.0, 13.0)
+    assert [stage.name for stage in starts[0].stages][:4] == ["launch", "boot", "install", "boot"]
+    assert attributed(starts[0]) == pytest.approx(1.0)
+
+
 def test_a_node_that_is_slow_to_take_the_order_is_a_stage_of_its_own() -> None:
     world, starts = one_cold()
     world.until(lambda: any(one.instance is not None for one in world.serving()))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fleetctl.agent.chunks import from_origin
-from fleetctl.agent.chunks.follow import Follower, Patience, PeerFailed
+from fleetctl.agent.chunks.follow import Follower, Patience, PeerFailed, PeerUnreachable
 from fleetctl.agent.chunks.layout import Layout, layout_of
 from fleetctl.agent.chunks.staging import Staging
 from fleetctl.agent.chunks.verify import Checks
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 _AVOID_DOUBLINGS_MAX = 6
 """From half a minute to half an hour."""
+
+_UNREACHABLE_MAX = 2
+"""Where two Nodes in a row cannot be reached, there is a wall between machines, and the others are behind it too."""
 
 _RECONSIDER_S = 1.0
 """How often one that had to go elsewhere looks whether the time is up for whom it should follow."""
@@ -46,7 +49,9 @@ class Fetching:
         self._cut = cut
         self._avoided: dict[Peer, tuple[float, int]] = {}
         """Until when, and after how many failures."""
-        self._said: str = ""
+        self._unreachable = 0
+        """Nodes in a row."""
+        self._said = ""
         self._checks: Checks | None = None
         self.staging: Staging | None = None
 
@@ -105,13 +110,20 @@ class Fetching:
             assert peer is not None
             self._said = f"{peer.instance}: {failed}"
             log.warning("%s is not fetched from %s any more: %s", self._fetch.artifact.name, peer.instance, failed)
-            times = self._avoided.get(peer, (0.0, 0))[1]
-            avoid_s = self._patience.avoid_s * 2 ** min(times, _AVOID_DOUBLINGS_MAX)
-            self._avoided[peer] = (time.monotonic() + avoid_s, times + 1)
+            self._avoid(peer)
+            self._unreachable = self._unreachable + 1 if isinstance(failed, PeerUnreachable) else 0
+            if self._unreachable >= _UNREACHABLE_MAX and self._fetch.feed is not None:
+                for other in set(self._fetch.feed.parents) - {peer}:
+                    self._avoid(other)
             return False
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+
+    def _avoid(self, peer: Peer) -> None:
+        times = self._avoided.get(peer, (0.0, 0))[1]
+        avoid_s = self._patience.avoid_s * 2 ** min(times, _AVOID_DOUBLINGS_MAX)
+        self._avoided[peer] = (time.monotonic() + avoid_s, times + 1)
 
     async def _from_peer(self, peer: Peer) -> None:
         assert self._key is not None

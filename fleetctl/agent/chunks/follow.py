@@ -60,6 +60,10 @@ class PeerFailed(Exception):
     """This Node does not give it: told in a few words. Another one is asked."""
 
 
+class PeerUnreachable(PeerFailed):
+    """Not even a connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a silent Node is waited for; the bounds above but in tests."""
@@ -216,9 +220,9 @@ class _Wire:
                         await asyncio.sleep(_REFUSED_PAUSE_S)
         except TimeoutError:
             why = f": {refused.strerror}" if refused is not None else ""
-            raise PeerFailed(f"it did not answer within {connect_s:g} s{why}") from None
+            raise PeerUnreachable(f"it did not answer within {connect_s:g} s{why}") from None
         except (OSError, OverflowError) as error:
-            raise PeerFailed(f"it cannot be reached: {error}") from None
+            raise PeerUnreachable(f"it cannot be reached: {error}") from None
 
     async def send(self, data: bytes, limit_s: float) -> None:
         with _trouble():

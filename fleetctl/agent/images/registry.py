@@ -105,6 +105,7 @@ class LoopbackRegistry:
         if asked:
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         response = web.StreamResponse(status=206 if asked else 200, headers=headers)
+        response.force_close()  # where bytes will not come, the end of the connection says so
         try:
             await response.prepare(request)
             async for piece in _content(chunks, file, descriptor, size if request.method == "HEAD" else start):

@@ -49,7 +49,9 @@ class _Pull:
 
     def progress(self, done: int, total: int) -> None:
         for fetch in self.fetches:
+            more = done - (fetch.bytes_done or 0)
             fetch.progress(done, total)
+            fetch.moved(origin=max(more, 0))
 
 
 class ImageSource:
@@ -105,6 +107,7 @@ class ImageSource:
         """It stays until the disk is needed."""
         self._kept.touch((artifact.name,))
         self._wanted -= {artifact.name}
+        await self._store.drop(artifact)
         if got.detail != "rehearsed":
             await self._trim()
         return True

@@ -14,6 +14,7 @@ import fleetctl
 from fleetctl.errors import AgentFailure
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.nodes import NodeDesired, NodeStatus, Ran
+from fleetctl.model.replicas import Stage
 from fleetctl.node import payload
 from fleetctl.node.address import ssh_address
 from fleetctl.node.connection import Connection, last_words
@@ -73,15 +74,25 @@ class Machine:
         self._failure: AgentFailure | None = None
         self._pause_s = 0.0
         self._next_try = 0.0
+        self._installed: tuple[float, float] | None = None
+        """When the installation of its agent began and ended, by this computer's clock; None: we installed none."""
 
     async def status(self) -> NodeStatus:
         """The Node's status, its Replicas' addresses as they are reached from this computer."""
         status = await self._asked(self._link.status(await self._agent()))
+        status = replace(status, heard_at=time.time())
         local = await self.forwards.keep(one.address for one in status.replicas if one.address is not None)
         replicas = tuple(
             one if one.address is None else replace(one, address=local[one.address]) for one in status.replicas
         )
-        return replace(status, replicas=replicas)
+        return replace(status, replicas=replicas, stages=(*status.stages, *self._install_stage(status)))
+
+    def _install_stage(self, status: NodeStatus) -> tuple[Stage, ...]:
+        """The installation as the Node would tell it: by its own clock."""
+        if self._installed is None or status.heard_at is None:
+            return ()
+        began, ended = (at - status.heard_at + status.at for at in self._installed)
+        return (Stage(name="install", started_at=began, ended_at=ended),)
 
     async def apply(self, desired: NodeDesired) -> None:
         await self._asked(self._link.apply(await self._agent(), desired))
@@ -173,6 +184,7 @@ class Machine:
             *(("--instance", self._where.instance) if self._where.instance else ("--own",)),
             *(("--packages", payload.PACKAGES) if bundle else ()),
         ]
+        began = time.time()
         ran = await self.run(words, timeout_s=INSTALL_LIMIT_S, contents=[(wheel.name, wheel.data), *bundle])
         if ran.code == NOT_NOW:
             raise AgentFailure(f"{self.address} gets no node agent: {last_words(ran)}", hint="fleetctl ps -i")
@@ -182,6 +194,7 @@ class Machine:
                 hint=f"it is tried again; by hand: ssh -i {ssh_folder(self._home)}/id_ed25519 "
                 f"-p {self._where.port} {self._where.user}@{self._where.host}",
             )
+        self._installed = (began, time.time())
         return _found(ran.out).socket
 
     def _refuse_newer(self, found: _Found) -> None:

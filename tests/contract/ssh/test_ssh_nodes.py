@@ -175,6 +175,10 @@ async def test_first_contact_installs_an_agent_and_engines_are_reached_from_here
     assert status.instance == INSTANCE
     assert status.memory_bytes is not None
     assert status.memory_bytes > 0
+    assert [stage.name for stage in status.stages] == ["boot", "install"]
+    boot, install = status.stages
+    assert install.started_at < boot.started_at <= (install.ended_at or 0.0), "it installs, and the agent begins"
+    assert status.heard_at == pytest.approx(status.at, abs=2.0), "one computer, one clock"
     assert (status.gpus_listed, status.runtime) == (False, ""), "it has no driver and no Docker"
     (replica,) = status.replicas
     assert replica.address is not None

@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peers",
         default=os.environ.get("FLEETCTL_PEERS", "off"),
-        help="where other nodes fetch from this one: HOST:PORT, auto (the default route's address) or off",
+        help="where other nodes fetch from this one: HOST:PORT, auto or auto:PORT (the default route's address) or off",
     )
     parser.add_argument(
         "--store-limit", type=int, help="bytes of fetched weights kept on this machine; default: 70%% of its disk"

@@ -58,9 +58,16 @@ class Artifacts:
     """Each kind comes through its own Source."""
 
     def __init__(
-        self, instance: InstanceId, folder: Folder, sources: Mapping[str, Source], changed: Callable[[], None]
+        self,
+        instance: InstanceId,
+        folder: Folder,
+        sources: Mapping[str, Source],
+        changed: Callable[[], None],
+        *,
+        verify_s: float = VERIFY_S,
     ) -> None:
         self._instance = instance
+        self._verify_s = verify_s
         self._folder = folder
         self._sources = sources
         self._changed = changed
@@ -94,7 +101,7 @@ class Artifacts:
                 self._doubted.discard(artifact)
                 self._keep_task(self._tasks, artifact, self._looked_at(self._held[artifact]))
             elif status is not None and status.state is ArtifactState.PRESENT:
-                if time.monotonic() - self._looked.get(artifact, 0.0) > VERIFY_S:
+                if time.monotonic() - self._looked.get(artifact, 0.0) > self._verify_s:
                     self._look(artifact)
             elif status is None or (status.state is ArtifactState.FAILED and _failed_for_s(status) > RETRY_S):
                 self._fetch(artifact)

@@ -1,6 +1,7 @@
 """A disk that is full or broken as one sentence, and sentences that name their Node."""
 
 import errno
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def disk_failure(what: str, error: OSError, folder: Path) -> AgentFailure:
     if error.errno in FULL:
         free = shutil.disk_usage(folder).free if folder.exists() else 0
         return AgentFailure(
-            f"the disk of {folder} is full, so {what} cannot be kept there: {free / 1e6:.1f} MB free",
+            f"the disk of {folder} is full, so {what} cannot be kept there: {amount(free)} free",
             hint="free space on this node, or give the pool's instances a larger disk",
         )
     where = f" ({error.filename})" if error.filename else ""
@@ -27,4 +28,10 @@ def disk_failure(what: str, error: OSError, folder: Path) -> AgentFailure:
 
 def named(instance: InstanceId, said: str) -> str:
     """The sentence with the Node that it speaks of."""
-    return said if instance in said else f"{instance}: {said}"
+    there = re.search(rf"(?<![\w/.-]){re.escape(instance)}(?![\w/-])", said)  # not as a part of a path or a name
+    return said if there else f"{instance}: {said}"
+
+
+def amount(count: int) -> str:
+    """Bytes as a disk's are told: `12.3 GB`, or `12.3 MB` of what is small."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -24,7 +24,8 @@ class Peers:
     """Follows the fleet's key: without one nothing is served, and nobody is followed."""
 
     def __init__(self, store: Store, where: str) -> None:
-        """`where`: `HOST:PORT`, `auto` (the default route's address, a free port) or `off`. Raises `UsageError`."""
+        """`where`: `HOST:PORT`, `auto` (the default route's address, a free port), `auto:PORT` (that port, unless
+        another program has it) or `off`. Raises `UsageError`."""
         self._store = store
         listener = _bound(where)
         self.address = _said(listener) if listener is not None else ""
@@ -68,30 +69,49 @@ def _bound(where: str) -> socket.socket | None:
     """A socket that has its port and does not listen yet."""
     if where == "off":
         return None
-    if where == "auto":
-        host, port = _source_address(), 0
-        if not host:
-            log.warning("this machine has no way to other machines: nothing is given to them")
-            return None
-    else:
-        host, _, number = where.rpartition(":")
-        host = host.strip("[]")
-        if not host or not number.isdigit() or int(number) > 65535:
-            raise UsageError(f"--peers {where} is none of HOST:PORT, auto, off")
-        port = int(number)
+    host, _, number = where.rpartition(":") if where != "auto" else ("auto", ":", "0")
+    host = host.strip("[]")
+    if not host or not number.isdigit() or int(number) > 65535:
+        raise UsageError(f"--peers {where} is none of HOST:PORT, auto, auto:PORT, off")
+    port = int(number)
+    if host == "auto":
+        return _at_the_route(port)
+    try:
+        return _taken(host, port)
+    except OSError as error:
+        raise UsageError(f"--peers {where}: {error.strerror}", hint="name an address of this machine") from None
+
+
+def _at_the_route(port: int) -> socket.socket | None:
+    """At the address of the default route; where the port is somebody else's, at a free one."""
+    host = _source_address()
+    if not host:
+        log.warning("this machine has no way to other machines: nothing is given to them")
+        return None
+    try:
+        return _taken(host, port)
+    except OSError as error:
+        if not port:
+            raise UsageError(f"--peers auto: {host}: {error.strerror}", hint="name one as HOST:PORT") from None
+        log.warning("port %d: %s; another one is taken, which a firewall may not let others reach", port, error)
+        return _at_the_route(0)
+
+
+def _taken(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):  # not on every system, nor allowed everywhere; the usual one does too
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _CONGESTION)
         listener.bind((host, port))
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise UsageError(f"--peers {where}: {error.strerror}", hint="name an address of this machine") from None
+        raise
     return listener
 
 
 def _source_address() -> str:
+    """Of the interface of the default route: in a cloud the private one, since public addresses are on no interface."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(_ELSEWHERE)
         return str(probe.getsockname()[0])

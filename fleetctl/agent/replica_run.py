@@ -317,14 +317,14 @@ class ReplicaRun:
     async def _care(self, engine: StartedEngine, runtime: Runtime) -> None:
         if not _ended(self._record.stages, "engine"):
             await self._until_ready(engine, runtime, "engine")
-        if not self._was_ready():
-            await self._warm_up(engine)
-        self._caches.save_soon(self._record.spec.cache)
         if self.spec.sleepable and (where := await runtime.exposed(engine)):
             raise AgentFailure(
                 f"{self.spec.engine} listens on {where}, and who reaches it there could put it to sleep and steer it",
                 hint="take --host out of args and command, so that it listens on 127.0.0.1",
             )
+        if not self._was_ready():
+            await self._warm_up(engine)
+        self._caches.save_soon(self._record.spec.cache)
         while True:
             self._news.clear()
             if self.spec.asleep and self._record.asleep is not True:

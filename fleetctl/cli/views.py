@@ -222,13 +222,16 @@ def _silent(replicas: Sequence[Replica], decision: Decision | None) -> int:
 def _trouble(state: str, ready: int, decision: Decision | None, silent: int) -> str:
     if decision is None:
         return ""
+    known = decision.inputs.trouble if decision.inputs is not None else ""
+    why = f"; {known}" if known else ""
     if state == "failing":
-        return f"{decision.reason}; {decision.trouble}" if decision.trouble else decision.reason
+        return f"{decision.reason}{why}"
     if decision.concurrency is None and state == "held":
-        return f"its load is unknown, so its count is held at {decision.desired} ({decision.reason})"
+        return f"its load is unknown, so its count is held at {decision.desired} ({decision.reason}){why}"
     if silent:
         what = "its one replica" if silent == ready == 1 else f"{silent} of its {ready} replicas"
-        return f"the load of {what} is unknown, so nothing is taken away (do the engines answer at their /metrics?)"
+        why = why or " (do the engines answer at their /metrics?)"
+        return f"the load of {what} is unknown, so nothing is taken away{why}"
     return ""
 
 

@@ -113,6 +113,7 @@ def _feeds(draft: Draft) -> Mapping[InstanceId, tuple[Feed, ...]]:
     if draft.feeds is None:
         wanted: dict[Artifact, list[Member]] = {}
         held: dict[PoolName, tuple[Artifact, ...]] = {}
+        names: dict[Artifact, tuple[Artifact, ...]] = {}
         for instance in draft.instances.values():
             status = draft.snapshot.nodes.get(instance.id)
             if not isinstance(status, NodeStatus) or not status.peers or not _stays(instance):
@@ -121,13 +122,14 @@ def _feeds(draft: Draft) -> Mapping[InstanceId, tuple[Feed, ...]]:
                 held[instance.pool] = _travelling(draft, instance.pool)
             there = {one.artifact: one for one in status.artifacts}
             for artifact in (*held[instance.pool], *usable_caches(draft, instance)):
-                known = (artifact, *unpinned(artifact, draft.pins))
+                if artifact not in names:
+                    names[artifact] = (artifact, *unpinned(artifact, draft.pins))
                 wanted.setdefault(artifact, []).append(
                     Member(
                         instance=instance.id,
                         zone=_zone(instance) if artifact.kind != "cache" else _region(instance),
                         address=status.peers,
-                        status=next((there[one] for one in known if one in there), None),
+                        status=next((there[one] for one in names[artifact] if one in there), None),
                     )
                 )
         coming = _coming(draft)

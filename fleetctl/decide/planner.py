@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import budget, desired, lifecycle, needs, notices, offers, placement, pools, rollout, trial, troubles
+from fleetctl.decide import (
+    budget,
+    desired,
+    lifecycle,
+    needs,
+    notices,
+    offers,
+    placement,
+    pools,
+    rollout,
+    trial,
+    troubles,
+)
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.engine_signals import fullest, utilization, wants_gpus, wants_latencies
 from fleetctl.decide.flow import measured

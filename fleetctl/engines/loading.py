@@ -36,7 +36,7 @@ class LoadPlan:
 
 
 def load_plan(engine: Engine, service: Service) -> LoadPlan:
-    """What the Service's `loading` comes to, if anything does: its own words win, and its own `command` is left alone."""
+    """What the Service's `loading` comes to, if anything: its own words win, and its own `command` is left alone."""
     arguments = dict(engine.loaders).get(service.loading)
     if arguments is None or loading_fault(engine, service) is not None:
         return LoadPlan()

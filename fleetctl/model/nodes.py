@@ -8,6 +8,10 @@ from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.notices import Notice
 from fleetctl.model.replicas import ReplicaPhase, Stage
 
+PEER_PORT = 7717
+"""Where rented Nodes give Artifacts to each other, and what their cloud's rule opens between them: TCP. Below the range
+from which Linux takes ports for connections that begin on it (32768); no engine, exporter or Docker listens there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
@@ -117,7 +121,7 @@ class NodeDesired:
     feeds: tuple[Feed, ...] = ()
     """Of those Artifacts that travel from Node to Node; the others come straight from their origin."""
     peer_key: str = field(default="", repr=False)
-    """Hex: by this Nodes of one fleet know each other. Put in by the way to the Node, and never stored with the rest."""
+    """Hex: by this Nodes of one fleet know each other. Put in by the way to the Node, never stored with the rest."""
     hub_token: str = field(default="", repr=False)
     """Opens gated models of the Hugging Face hub to the Node. Likewise put in on the way; empty: none is known."""
 

@@ -30,7 +30,7 @@ die() { say "$1"; exit "${2:-1}"; }
 # As root where we may: Docker, systemd and /opt want it.
 if [ "$(id -u)" != 0 ] && [ -z "${FLEETCTL_NODE_HOME:-}${FLEETCTL_LOGIN:-}" ] && command -v sudo >/dev/null 2>&1 \
     && sudo -n true 2>/dev/null; then
-  exec sudo -n FLEETCTL_LOGIN="$(id -u)" sh "$0" "$@"
+  exec sudo -n FLEETCTL_LOGIN="$(id -u)" FLEETCTL_PEERS="${FLEETCTL_PEERS:-}" sh "$0" "$@"
 fi
 login=${FLEETCTL_LOGIN:-$(id -u)}
 if [ -n "${FLEETCTL_NODE_HOME:-}" ]; then root=$FLEETCTL_NODE_HOME
@@ -273,8 +273,11 @@ agent_starts() {
   known
   mkdir -p -m 700 "$machine" # what engines are started with may hold their users' secrets
   rm -f "$socket"
+  peers=auto
+  # A rented machine has the port that its cloud's rule opens between the fleet's machines.
+  [ -e "$root/claim" ] || [ -n "${FLEETCTL_NODE_HOME:-}" ] || peers=auto:@peer_port@
   set -- "$env/bin/python" -m fleetctl.agent --instance "$instance" --folder "$machine" --socket "$socket" \
-    --owner "$login" --runtime auto --peers "${FLEETCTL_PEERS:-auto}"
+    --owner "$login" --runtime auto --peers "${FLEETCTL_PEERS:-$peers}"
   [ -z "$gpus" ] || set -- "$@" --gpus "$gpus"
   [ ! -s "$root/cloud" ] || set -- "$@" --notices "$(cat "$root/cloud")"
   if systemd; then

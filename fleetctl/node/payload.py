@@ -19,6 +19,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import fleetctl
+from fleetctl.model.nodes import PEER_PORT
 
 SCRIPT = "bootstrap.sh"
 PACKAGES = "packages"
@@ -53,7 +54,7 @@ def release(version: str) -> tuple[int, ...]:
 
 def script() -> str:
     """The node script, as it is run over SSH."""
-    return files("fleetctl.node").joinpath(SCRIPT).read_text()
+    return files("fleetctl.node").joinpath(SCRIPT).read_text().replace("@peer_port@", str(PEER_PORT), 1)
 
 
 @functools.cache

@@ -411,7 +411,9 @@ class ServiceDoc(Document):
     )
     image: Word | None = Field(
         default=None,
-        description="Container image; best pinned by digest. Not written: the engine runs as a plain process.",
+        description="Container image, by tag or by digest. A tag is resolved once: what it means when the first "
+        "machine pulls it is what the fleet runs, until another image is written. Not written: the engine runs as a "
+        "plain process.",
     )
     command: Annotated[Words, Field(min_length=1)] | None = Field(
         default=None,

@@ -1,5 +1,6 @@
 """Docker daemons, registries and Nodes that hold images, for tests: real ones, and a registry of ours with levers."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -257,6 +258,8 @@ class LeverRegistry:
     """…and when to come back."""
     other: bytes | None = None
     """Sent instead of the layers."""
+    login: str = ""
+    """User and password, with a colon between, that it wants; empty: anybody may ask."""
     always: bytes | None = None
     """Sent for every manifest."""
     refused: int = 0
@@ -278,6 +281,10 @@ class LeverRegistry:
                     headers["WWW-Authenticate"] = 'Basic realm="registry"'
                 body = {"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}
                 return web.json_response(body, status=status, headers=headers)
+        given = f"Basic {base64.b64encode(self.login.encode()).decode()}"
+        if self.login and request.headers.get("Authorization") != given:
+            body = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
+            return web.json_response(body, status=401, headers={"WWW-Authenticate": 'Basic realm="registry"'})
         if request.path == "/v2/":
             return web.json_response({})
         reference = request.path.rpartition("/")[2]

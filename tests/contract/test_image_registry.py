@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import platform
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -137,6 +138,21 @@ def test_a_login_is_read_as_docker_left_it(tmp_path: Path, monkeypatch: pytest.M
     assert login("docker.io") is None
     assert login("ghcr.io") is None
     assert login("else.example") is None
+
+
+def test_a_credential_helper_is_asked_as_docker_asks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = tmp_path / "docker-credential-cloud"
+    helper.write_text(f'#!/bin/sh\ncat >{tmp_path}/asked-$1\necho \'{{"Username": "AWS", "Secret": "s3"}}\'\n')
+    helper.chmod(0o755)
+    helpers = {"one.example": "cloud", "two.example": "not-there", "three.example": "../../bin/sh"}
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": helpers}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    found = [login(name) for name in ("one.example", "two.example", "three.example", "four.example")]
+
+    assert found == [("AWS", "s3"), None, None, None]
+    assert (tmp_path / "asked-get").read_text() == "one.example"
 
 
 class SlowOrigin:

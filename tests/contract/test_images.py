@@ -1,6 +1,7 @@
 """Images by digest, through real Docker daemons and a real registry, which counts what it sends."""
 
 import asyncio
+import base64
 import json
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -360,6 +361,22 @@ async def test_refusal_names_node_image_and_what_to_do(
 
     assert found.kind == kind
     assert said in found.message
+
+
+async def test_login_of_the_machine_opens_a_private_registry(
+    nodes: list[ImageNode], levers: LeverRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levers.login = "me:secret"
+    settings = tmp_path / "docker" / "config.json"
+    settings.parent.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(settings.parent))
+    refusal = await refused(nodes[0], levers.by_digest, in_chunks=False)
+
+    settings.write_text(json.dumps({"auths": {levers.address: {"auth": base64.b64encode(b"me:secret").decode()}}}))
+    got = await nodes[0].source.get(nodes[0].want(levers.by_digest))
+
+    assert refusal.kind == "login"
+    assert got.digest == levers.image.digest
 
 
 @pytest.mark.parametrize("in_chunks", [False, True], ids=["docker", "chunks"])

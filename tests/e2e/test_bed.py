@@ -16,6 +16,9 @@ from bed.testbed import Bed, test_bed
 from bed_journey import Engine, Journey, Traffic
 from fleet_home import FleetHome, fleet_home, until
 
+from fleetctl.decide.lifecycle import NODE_SILENCE_LIMIT_S
+from fleetctl.decide.rests import RETRY_MOST_S
+
 _LACKING = needs.lacking()
 
 pytestmark = [
@@ -24,10 +27,10 @@ pytestmark = [
     pytest.mark.skipif(bool(_LACKING), reason=_LACKING or "-"),
 ]
 
-REPLACED_S = 120.0
-"""A node is silent this long before it is given up (`NODE_SILENCE_LIMIT_S`)."""
 HEARD_S = 60.0
 """For what takes the controller some of its turns, on busy cores."""
+GIVEN_BACK_S = RETRY_MOST_S + HEARD_S
+"""A machine that could not be given back is asked again after a pause that has grown meanwhile."""
 NOTHING_BYTES = 256 * 1024
 """What the registry's cable carries beside blobs: address resolution, and manifests that are asked for again."""
 PAYLOAD_BYTES = 8 * 1000**2
@@ -222,11 +225,11 @@ def one_is_cut_off(journey: Journey) -> None:
         journey.until(
             "its replica runs elsewhere",
             lambda: len([one for one in journey.running() if one is not off]) == 2 and journey.service()["ready"] == 2,
-            within_s=REPLACED_S + HEARD_S + engine.start_s,
+            within_s=NODE_SILENCE_LIMIT_S + HEARD_S + engine.start_s,
         )
     assert all_answered(url)
     off.link.plug()
-    journey.until("what was cut off is given back", lambda: not off.containers(), within_s=HEARD_S)
+    journey.until("what was cut off is given back", lambda: not off.containers(), within_s=GIVEN_BACK_S)
 
 
 def all_answered(url: str) -> bool:

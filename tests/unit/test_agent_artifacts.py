@@ -1,4 +1,4 @@
-"""What a machine shall hold: fetched, told of, remembered and let go, whatever its Sources do."""
+"""What a Node holds is looked at again and again, and fetched anew when somebody took it away."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -12,138 +12,91 @@ from fleetctl.agent.sources.fetch import Fetch
 from fleetctl.agent.sources.source import Got
 from fleetctl.errors import AgentFailure
 from fleetctl.model.names import InstanceId
-from fleetctl.model.nodes import Artifact, ArtifactState, Feed, Peer
+from fleetctl.model.nodes import Artifact, ArtifactState
 
-WEIGHTS = Artifact(kind="weights", name="s3://models/x")
-CACHE = Artifact(kind="cache", name="abc")
+IMAGE = Artifact(kind="image", name="quay.io/acme/engine:v1")
+NEVER_S = 1e9
 
 
 @dataclass
-class Source:
-    """One that does what it is told."""
+class Shelf:
+    """A `Source` that holds what it was asked for, until somebody takes it away."""
 
-    fault: Exception | None = None
-    slow: bool = False
-    gone: bool = False
-    """What it brought is not here any more."""
-    asked: list[Fetch] = field(default_factory=list)
-    removed: list[Got] = field(default_factory=list)
-    cancelled: int = 0
+    held: set[Artifact] = field(default_factory=set)
+    fetched: int = 0
+    looked: int = 0
+    silent: bool = False
+    """It cannot say whether it is here."""
 
     async def get(self, fetch: Fetch) -> Got:
-        self.asked.append(fetch)
-        fetch.expect(100)
-        fetch.moved(origin=60, done=60)
-        try:
-            if self.slow:
-                await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        if self.fault is not None:
-            raise self.fault
-        return Got(path="/store/x", size=100, digest="d1")
+        self.fetched += 1
+        self.held.add(fetch.artifact)
+        return Got(size=1)
 
     async def here(self, artifact: Artifact, got: Got) -> bool:
-        return not self.gone
+        self.looked += 1
+        if self.silent:
+            raise AgentFailure("Docker does not answer")
+        return artifact in self.held
 
     async def remove(self, artifact: Artifact, got: Got) -> bool:
-        self.removed.append(got)
         return True
 
 
-def artifacts(root: Path, source: Source) -> Artifacts:
-    return Artifacts(
-        InstanceId("i-1"), Folder(root), {"image": source, "weights": source, "cache": source}, lambda: None
-    )
+def holding(folder: Path, shelf: Shelf, verify_s: float) -> Artifacts:
+    return Artifacts(InstanceId("i-1"), Folder(folder), {"image": shelf}, lambda: None, verify_s=verify_s)
 
 
-async def test_fetched_and_told_of(tmp_path: Path) -> None:
-    held = artifacts(tmp_path, Source())
-
-    held.want([WEIGHTS, CACHE])
-    await held.present(WEIGHTS)
-    await held.present(CACHE)
-
-    cache, weights = held.status()
-    assert (cache.artifact, weights.artifact) == (CACHE, WEIGHTS)
-    assert (weights.state, weights.bytes_done, weights.bytes_total) == (ArtifactState.PRESENT, 100, 100)
-    assert (weights.origin_bytes, weights.digest) == (60, "d1")
-    assert held.path(WEIGHTS) == "/store/x"
-    await held.close()
-
-
-async def test_one_under_way_tells_how_far_it_is_and_hears_whom_to_follow(tmp_path: Path) -> None:
-    source = Source(slow=True)
-    held = artifacts(tmp_path, source)
-    held.want([WEIGHTS])
-    await asyncio.sleep(0)
-
-    feed = Feed(artifact=WEIGHTS, parents=(Peer(instance=InstanceId("i-2"), address="h:1"),))
-    held.want([WEIGHTS], [feed])
-
-    (status,) = held.status()
-    assert (status.state, status.bytes_done, status.bytes_total) == (ArtifactState.FETCHING, 60, 100)
-    assert source.asked[0].feed == feed and source.asked[0].refed.is_set()
-    await held.close()
-    assert source.cancelled == 1
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (AgentFailure("no such model", hint="correct model:"), "no such model; correct model:"),
-        (ValueError("oops"), "weights s3://models/x: the node agent failed with ValueError"),
-    ],
-)
-async def test_a_fetch_that_fails_says_why(tmp_path: Path, fault: Exception, said: str) -> None:
-    held = artifacts(tmp_path, Source(fault=fault))
-    held.want([WEIGHTS])
-
-    with pytest.raises(AgentFailure) as failure:
-        await held.present(WEIGHTS)
-
-    (status,) = held.status()
-    assert failure.value.message == status.failure
-    assert said in failure.value.message and "i-1" in failure.value.message
-    assert status.state is ArtifactState.FAILED
-    await held.close()
-
-
-async def test_what_nothing_wants_is_let_go_and_what_is_on_its_way_broken_off(tmp_path: Path) -> None:
-    source = Source()
-    held = artifacts(tmp_path, source)
-    held.want([WEIGHTS])
-    await held.present(WEIGHTS)
-    source.slow = True
-    held.want([WEIGHTS, CACHE])
-    await asyncio.sleep(0)
-
-    held.want([])
-    for _ in range(5):
+async def passed(artifacts: Artifacts) -> ArtifactState:
+    """One pass of the agent, and all that follows from it."""
+    artifacts.want((IMAGE,))
+    for _ in range(10):
         await asyncio.sleep(0)
-
-    assert held.status() == ()
-    assert source.cancelled == 1
-    assert [got.path for got in source.removed] == ["/store/x"]
-    await held.close()
+    return artifacts.status()[0].state
 
 
-@pytest.mark.parametrize(("gone", "fetches"), [(False, 0), (True, 1)])
-async def test_what_an_earlier_life_held_is_looked_at_before_it_counts(
-    tmp_path: Path, gone: bool, fetches: int
-) -> None:
-    first = artifacts(tmp_path, Source())
-    first.want([WEIGHTS])
-    await first.present(WEIGHTS)
-    await first.close()
-    source = Source(gone=gone)
+async def test_what_was_taken_away_is_missed_and_fetched_again(tmp_path: Path) -> None:
+    shelf = Shelf()
+    artifacts = holding(tmp_path, shelf, verify_s=0.0)
+    await passed(artifacts)
+    shelf.held.clear()
 
-    second = artifacts(tmp_path, source)
-    second.want([WEIGHTS])
-    await second.present(WEIGHTS)
+    state = await passed(artifacts)
 
-    (status,) = second.status()
-    assert len(source.asked) == fetches
-    assert (status.state, status.digest, second.path(WEIGHTS)) == (ArtifactState.PRESENT, "d1", "/store/x")
-    await second.close()
+    assert state is ArtifactState.PRESENT
+    assert (shelf.fetched, shelf.held) == (2, {IMAGE})
+
+
+async def test_between_two_looks_nothing_is_asked(tmp_path: Path) -> None:
+    shelf = Shelf()
+    artifacts = holding(tmp_path, shelf, verify_s=NEVER_S)
+
+    for _ in range(5):
+        await passed(artifacts)
+
+    assert (shelf.fetched, shelf.looked) == (1, 0)
+
+
+async def test_before_an_engine_starts_it_is_looked_at_whenever_that_was_last(tmp_path: Path) -> None:
+    shelf = Shelf()
+    artifacts = holding(tmp_path, shelf, verify_s=NEVER_S)
+    await passed(artifacts)
+    shelf.held.clear()
+
+    await artifacts.present(IMAGE)
+
+    assert (shelf.fetched, shelf.looked) == (2, 1)
+
+
+@pytest.mark.parametrize("verify_s", [0.0, NEVER_S], ids=["by a look", "before an engine"])
+async def test_not_known_is_not_gone(tmp_path: Path, verify_s: float) -> None:
+    shelf = Shelf()
+    artifacts = holding(tmp_path, shelf, verify_s=verify_s)
+    await passed(artifacts)
+    shelf.silent = True
+
+    await artifacts.present(IMAGE)
+    state = await passed(artifacts)
+
+    assert state is ArtifactState.PRESENT
+    assert shelf.fetched == 1

@@ -239,7 +239,9 @@ def test_the_first_boot_prepares_and_may_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         subprocess.run(["sh"], input=script.encode(), env=environment, check=True, timeout=60)
         subprocess.run(
-            ["sh", "-c", f"until [ $(grep -c pull {tmp_path}/asked) -ge 2 ]; do sleep 0.05; done"], check=True, timeout=20
+            ["sh", "-c", f"until [ $(grep -c pull {tmp_path}/asked) -ge 2 ]; do sleep 0.05; done"],
+            check=True,
+            timeout=20,
         )
 
     asked = (tmp_path / "asked").read_text().splitlines()

@@ -77,7 +77,7 @@ def test_every_field_reaches_the_model(tmp_path: Path) -> None:
 kind: service
 name: chat
 engine: generic
-image: example/server@sha256:0123
+image: example/server:v1
 model: hf://meta-llama/Llama-3.1-8B-Instruct@5206a32
 gpu: [L40S:1, h100:1]
 concurrency: 64
@@ -117,7 +117,7 @@ queue_timeout: 1m
         Service(
             name=ServiceName("chat"),
             engine="generic",
-            image="example/server@sha256:0123",
+            image="example/server:v1",
             model="hf://meta-llama/Llama-3.1-8B-Instruct@5206a32",
             gpu=(Gpu(name="L40S"), Gpu(name="H100")),
             concurrency=64,

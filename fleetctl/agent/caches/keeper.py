@@ -59,10 +59,12 @@ class EngineCaches:
         self._here: set[Artifact] = set()
         """Known to be in the store."""
         self._refused: set[Artifact] = set()
-        """Not to be saved: it is empty, too large, or never rests."""
+        """Not to be tried again in this life of the agent: too large, never at rest, or there is no room."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._saves: dict[Artifact, asyncio.Task[None]] = {}
         self._sweep: asyncio.Task[None] | None = None
+        self._left = False
+        """An engine has ended since the sweep under way looked."""
 
     def use(self, replica: ReplicaId, cache: EngineCache) -> None:
         """The Replica's engine runs in the working folder of this key."""
@@ -72,8 +74,10 @@ class EngineCaches:
     def leave(self, replica: ReplicaId) -> None:
         """Its engine has ended: a folder that nobody uses any more goes where it can come back from the store."""
         self._started.discard(replica)
-        if self._users.pop(replica, None) is not None and self._sweep is None:
-            self._sweep = asyncio.ensure_future(self._swept())
+        if self._users.pop(replica, None) is not None:
+            self._left = True
+            if self._sweep is None:
+                self._sweep = asyncio.ensure_future(self._swept())
 
     def holds(self, cache: EngineCache | None) -> bool:
         """Whether it is in this Node's store, for others to have."""
@@ -158,7 +162,6 @@ class EngineCaches:
         try:
             if await self._store.held(artifact) is None:
                 if not await self._settled(artifact, copy):
-                    self._refused.add(artifact)
                     return
                 got = await self._source.keep(artifact, copy)
                 self._artifacts.adopt(artifact, got)
@@ -184,22 +187,23 @@ class EngineCaches:
                 last, since = look, time.monotonic()
             elif time.monotonic() - since >= SETTLE_S:
                 if not look.files:
-                    return False
+                    return False  # the next start may compile something
                 try:
                     await _to_its_end(trees.save, place, copy)
                 except trees.Moving:
                     since = time.monotonic()
                 else:
                     return True
-        log.warning("engine cache %s still grows after %g s and is not saved", artifact.name, SETTLE_MOST_S)
-        return False
+        raise AgentFailure(f"it still grows after {SETTLE_MOST_S:g} s")
 
     async def _swept(self) -> None:
         try:
-            for place in await asyncio.to_thread(working.removable, self._folder, self._used()):
-                async with self._lock(working.key_of(place)):
-                    if working.key_of(place) not in self._used():
-                        await _to_its_end(working.clear, self._folder, place)
+            while self._left:
+                self._left = False
+                for place in await asyncio.to_thread(working.removable, self._folder, self._used()):
+                    async with self._lock(working.key_of(place)):
+                        if working.key_of(place) not in self._used():
+                            await _to_its_end(working.clear, self._folder, place)
         except OSError as error:
             log.warning("old engine caches were not removed: %s", error)
         finally:

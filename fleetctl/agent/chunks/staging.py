@@ -6,7 +6,6 @@ every chunk is read again and compared.
 """
 
 import asyncio
-import errno
 import os
 import shutil
 import threading
@@ -18,6 +17,7 @@ import msgspec
 
 from fleetctl.agent.chunks.hashes import HASH_BYTES, MISSING, blake3, same
 from fleetctl.agent.chunks.layout import Layout, manifest_digest
+from fleetctl.agent.disk import FULL, amount
 from fleetctl.agent.folder import read, write
 from fleetctl.errors import AgentFailure
 
@@ -148,7 +148,7 @@ class Staging:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in FULL:
                 self.remove()
                 raise no_space(self.name, self.layout.size, self.root.parent) from None
             raise AgentFailure(f"{self.name} cannot be written to {self.root}: {error.strerror}") from None
@@ -223,7 +223,7 @@ def no_space(name: str, size: int, folder: Path) -> AgentFailure:
     """One sentence for a disk that is full."""
     free = shutil.disk_usage(folder).free if folder.exists() else 0
     return AgentFailure(
-        f"the disk of {folder} has no room for {name}: {size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free",
+        f"the disk of {folder} has no room for {name}: {amount(size)} needed, {amount(free)} free",
         hint="free space on this node, or give the pool's instances a larger disk",
     )
 

@@ -1,6 +1,7 @@
 """Ranges of bytes over HTTP: one session, few tries, and a plain word for every refusal."""
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -132,5 +133,6 @@ def _wait_s(text: str) -> float | None:
 
 def _words(error: Exception) -> str:
     inner = getattr(error, "os_error", error)
-    said = getattr(inner, "strerror", None)
-    return said.lower() if isinstance(said, str) and said and "://" not in said else type(error).__name__
+    number = inner.errno if isinstance(inner, OSError) else None
+    # The number's own words: what is said besides may hold an address.
+    return os.strerror(number).lower() if number and number > 0 else type(error).__name__

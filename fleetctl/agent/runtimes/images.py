@@ -1,10 +1,12 @@
 """Container images in this machine's Docker: looked up, pulled with progress, named, and removed."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleetctl.agent.images.credentials import login
 from fleetctl.agent.images.refusals import refusal
 from fleetctl.agent.runtimes.daemon import NO_CONNECTION, DockerDaemon
 from fleetctl.model.images import image_name
@@ -83,10 +85,13 @@ class DockerImages:
         import aiodocker
 
         said_of = said_of or name
+        # The daemon has no logins of its own: whoever asks it brings them.
+        known = await asyncio.to_thread(login, image_name(said_of).registry) if said_of == name else None
+        auth = {"username": known[0], "password": known[1]} if known is not None and "/" in name else None
         layers: dict[str, tuple[int, int]] = {}
         with self._daemon.errors(f"image {said_of} could not be pulled to {self._node}"):
             try:
-                async for line in self._daemon.client().images.pull(name, stream=True):
+                async for line in self._daemon.client().images.pull(name, auth=auth, stream=True):
                     if _count(layers, line):
                         done = sum(done for done, _ in layers.values())
                         progress(done, sum(total for _, total in layers.values()))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetctl.errors import Gone, InvalidRequest, ProviderError
+from fleetctl.model.nodes import PEER_PORT
 from fleetctl.providers.aws.sdk import Sdk
 from fleetctl.providers.aws.settings import Settings
 from fleetctl.providers.aws.tags import FLEET, fleet_tags, of_fleet, tagged, tags_of
@@ -161,7 +162,7 @@ class Networks:
                     region,
                     "create_security_group",
                     GroupName=self._group_name,
-                    Description="Machines of the fleet: port 22 from the configured sources, nothing else",
+                    Description="Machines of the fleet: port 22 from the configured sources, one port from each other",
                     VpcId=vpc,
                     TagSpecifications=tagged("security-group", fleet_tags(self._fleet)),
                 )
@@ -170,7 +171,7 @@ class Networks:
                 group = await self._find_group(region, vpc) if error.provider_code == "InvalidGroup.Duplicate" else None
                 if group is None:
                     raise
-        await self._open_port(region, group)
+        await self._open_ports(region, group)
         return str(group["GroupId"])
 
     async def _find_group(self, region: str, vpc: str) -> Mapping[str, Any] | None:
@@ -191,23 +192,31 @@ class Networks:
     def _group_name(self) -> str:
         return f"fleetctl-{self._fleet}"
 
-    async def _open_port(self, region: str, group: Mapping[str, Any]) -> None:
-        """Let the configured sources in at port 22, and shut out whoever else was let in before."""
-        wanted = [_rule(source) for source in self._settings.ssh_sources]
+    async def _open_ports(self, region: str, group: Mapping[str, Any]) -> None:
+        """Let the configured sources in at port 22 and the group's machines in at the peers' port, and shut out whoever
+        else was let in before."""
+        wanted = [_among(group["GroupId"]), *(_rule(source) for source in self._settings.ssh_sources)]
         there = [rule for permission in group["IpPermissions"] for rule in _apart(permission)]
         more, less = [rule for rule in wanted if rule not in there], [rule for rule in there if rule not in wanted]
         if less:
             await self._sdk.change(
                 region, "revoke_security_group_ingress", GroupId=group["GroupId"], IpPermissions=less
             )
-        if more:
-            try:
-                await self._sdk.change(
-                    region, "authorize_security_group_ingress", GroupId=group["GroupId"], IpPermissions=more
-                )
-            except InvalidRequest as error:
-                if error.provider_code != "InvalidPermission.Duplicate":  # another process was as quick
-                    raise
+        if more and not await self._allow(region, group, more):
+            for rule in more:  # one that is there already keeps all of its request out
+                await self._allow(region, group, [rule])
+
+    async def _allow(self, region: str, group: Mapping[str, Any], rules: Sequence[Mapping[str, object]]) -> bool:
+        """Whether they were all new; if not, another process was as quick, and none of them was added."""
+        try:
+            await self._sdk.change(
+                region, "authorize_security_group_ingress", GroupId=group["GroupId"], IpPermissions=rules
+            )
+        except InvalidRequest as error:
+            if error.provider_code != "InvalidPermission.Duplicate":
+                raise
+            return False
+        return True
 
     async def _key(self, region: str, ssh_key: str) -> str:
         """The key pair's name, which says which key it holds."""
@@ -238,8 +247,14 @@ def _rule(source: str) -> dict[str, object]:
     return {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, **ranges}
 
 
+def _among(group: str) -> dict[str, object]:
+    """The group as its own source: EC2 lets in the private addresses of the machines that have it, and nobody else."""
+    sources = {"UserIdGroupPairs": [{"GroupId": group}]}
+    return {"IpProtocol": "tcp", "FromPort": PEER_PORT, "ToPort": PEER_PORT, **sources}
+
+
 def _apart(permission: Mapping[str, Any]) -> Sequence[dict[str, object]]:
-    """A permission as one rule for each of its sources, in the shape of `_rule`."""
+    """A permission as one rule for each of its sources, in the shape of `_rule` and `_among`."""
     ports = {key: permission[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in permission}
     sources: list[dict[str, object]] = [
         {"IpRanges": [{"CidrIp": one["CidrIp"]}]} for one in permission.get("IpRanges", ())

@@ -1,10 +1,11 @@
 """The shared things of a region: resource group, security group, virtual network. Made once, tagged, found again."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleetctl.errors import Gone, InvalidRequest, OutcomeUnknown, ProviderError
+from fleetctl.model.nodes import PEER_PORT
 from fleetctl.providers.azure.connections import Clients, Connection
 from fleetctl.providers.azure.errors import translate
 from fleetctl.providers.azure.machines import FLEET_TAG, normal_region, owned
@@ -18,7 +19,8 @@ _ADDRESSES = "10.96.0.0/16"
 """65,531 machines, more than Azure lets one network have. Private, and never joined to another network."""
 
 _SSH_PRIORITY = 1000
-"""Of the one rule there is; any number between 100 and 4096 does."""
+_PEERS_PRIORITY = 1010
+"""Any two numbers between 100 and 4096 do: neither rule is in the other's way."""
 
 
 class Networks:
@@ -104,25 +106,13 @@ class Networks:
         return f"{base}/Microsoft.Network/virtualNetworks/{NETWORK}/subnets/{SUBNET}"
 
     def _rules(self) -> list[Mapping[str, Any]]:
-        """Port 22 from the configured sources, and nothing else: Azure's own last rule denies the rest."""
+        """Port 22 from the configured sources; the peers' port from the subnet, where only the fleet's machines are.
+
+        Azure's own last rule denies the rest to whoever is outside the network; the one before lets those inside pass.
+        """
         sources = self._connection.settings.ssh_sources
-        if not sources:
-            return []
-        return [
-            {
-                "name": "ssh",
-                "properties": {
-                    "priority": _SSH_PRIORITY,
-                    "direction": "Inbound",
-                    "access": "Allow",
-                    "protocol": "Tcp",
-                    "sourceAddressPrefixes": list(sources),
-                    "sourcePortRange": "*",
-                    "destinationAddressPrefix": "*",
-                    "destinationPortRange": "22",
-                },
-            }
-        ]
+        peers = _rule("peers", _PEERS_PRIORITY, PEER_PORT, sources=[_ADDRESSES], destination=_ADDRESSES)
+        return [*([_rule("ssh", _SSH_PRIORITY, 22, sources=sources)] if sources else []), peers]
 
     async def _is_ours(self, kind: str, group: str, name: str) -> bool:
         return await self._found(kind, group, name) is not None
@@ -166,6 +156,22 @@ async def look(connection: Connection, what: str, get: Any) -> Any | None:
             raise
 
 
+def _rule(name: str, priority: int, port: int, *, sources: Sequence[str], destination: str = "*") -> Mapping[str, Any]:
+    return {
+        "name": name,
+        "properties": {
+            "priority": priority,
+            "direction": "Inbound",
+            "access": "Allow",
+            "protocol": "Tcp",
+            "sourceAddressPrefixes": list(sources),
+            "sourcePortRange": "*",
+            "destinationAddressPrefix": destination,
+            "destinationPortRange": str(port),
+        },
+    }
+
+
 def _open(guard: Any) -> list[tuple[object, ...]]:
     """What a security group lets in, in a form that can be compared."""
     return sorted(
@@ -173,8 +179,10 @@ def _open(guard: Any) -> list[tuple[object, ...]]:
             rule.direction,
             rule.access,
             rule.protocol,
-            rule.destination_port_range,
-            tuple(sorted(rule.source_address_prefixes or ())),
+            rule.destination_port_range or "",
+            rule.destination_address_prefix or "",
+            # Azure may tell a list of one as a single one.
+            tuple(sorted({*(rule.source_address_prefixes or ()), *filter(None, [rule.source_address_prefix])})),
         )
         for rule in guard.security_rules or ()
     )
@@ -188,6 +196,7 @@ def _opened(rules: list[Mapping[str, Any]]) -> list[tuple[object, ...]]:
             rule["access"],
             rule["protocol"],
             rule["destinationPortRange"],
+            rule["destinationAddressPrefix"],
             tuple(sorted(rule["sourceAddressPrefixes"])),
         )
         for rule in found

@@ -121,8 +121,9 @@ class Api:
     def insert_firewall(self, body: Mapping[str, object]) -> "compute_v1.Operation":
         return self._change("firewalls.insert", "Firewalls", firewall_resource=_sdk().Firewall(body))
 
-    def patch_firewall(self, name: str, body: Mapping[str, object]) -> "compute_v1.Operation":
-        return self._change("firewalls.patch", "Firewalls", firewall=name, firewall_resource=_sdk().Firewall(body))
+    def update_firewall(self, name: str, body: Mapping[str, object]) -> "compute_v1.Operation":
+        """Replace it: a patch could not take away what somebody has added, since the SDK sends no empty lists."""
+        return self._change("firewalls.update", "Firewalls", firewall=name, firewall_resource=_sdk().Firewall(body))
 
     def delete_firewall(self, name: str) -> "compute_v1.Operation":
         return self._change("firewalls.delete", "Firewalls", firewall=name)

@@ -1,8 +1,9 @@
-"""The fleet's place in the network: one network, and rules that open port 22 to the configured sources and no more.
+"""The fleet's place in the network: one network, and rules that open port 22 to the configured sources, the peers' port
+to the fleet's own machines, and no more.
 
 The project's `default` network comes with rules that let anyone in by SSH. Rules of ours stand before them for the
-fleet's machines alone: first who may reach port 22, then nobody may reach anything. Replies, and what a machine itself
-begins, pass.
+fleet's machines alone: first who may reach those two ports, then nobody may reach anything. Replies, and what a machine
+itself begins, pass.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetctl.errors import Gone, InvalidRequest
+from fleetctl.model.nodes import PEER_PORT
 from fleetctl.providers.gcp import names
 from fleetctl.providers.gcp.api import Api
 from fleetctl.providers.gcp.asking import Asking
@@ -29,7 +31,7 @@ _DENY_PRIORITY = 901
 DEFAULT = "default"
 
 _READY_S = 600.0
-"""Rules that somebody has removed meanwhile are put back within this; a look costs three requests."""
+"""Rules that somebody has removed meanwhile are put back within this; a look costs four requests."""
 
 
 def allow_rule(settings: Settings, network: str) -> dict[str, object]:
@@ -38,6 +40,15 @@ def allow_rule(settings: Settings, network: str) -> dict[str, object]:
         **_rule(settings.fleet, "ssh", network, _ALLOW_PRIORITY),
         "allowed": [{"I_p_protocol": "tcp", "ports": ["22"]}],
         "source_ranges": list(settings.ssh_sources),
+    }
+
+
+def peers_rule(settings: Settings, network: str) -> dict[str, object]:
+    """What the fleet's machines reach of each other, by their addresses inside the network."""
+    return {
+        **_rule(settings.fleet, "peers", network, _ALLOW_PRIORITY),
+        "allowed": [{"I_p_protocol": "tcp", "ports": [str(PEER_PORT)]}],
+        "source_tags": [names.tag(settings.fleet)],
     }
 
 
@@ -81,6 +92,7 @@ class Network:
             if not self._ready or time.monotonic() > self._ready_until:
                 path = f"global/networks/{await self._network()}"
                 await self._rule(deny_rule(self._settings, path))
+                await self._rule(peers_rule(self._settings, path))
                 if self._settings.ssh_sources:
                     await self._rule(allow_rule(self._settings, path))
                 else:
@@ -122,7 +134,7 @@ class Network:
                 await self._asking.changed(f"make firewall rule {name}", lambda: self._api.insert_firewall(body))
             return
         if _drifted(found, body):
-            await self._asking.changed(f"mend firewall rule {name}", lambda: self._api.patch_firewall(name, body))
+            await self._asking.changed(f"mend firewall rule {name}", lambda: self._api.update_firewall(name, body))
 
     async def _no_rule(self, name: str) -> None:
         try:
@@ -143,6 +155,8 @@ def _lets_through(rule: "compute_v1.Firewall") -> tuple[object, ...]:
     return (
         rule.priority,
         sorted(rule.source_ranges),
+        sorted(rule.source_tags),
+        sorted(rule.source_service_accounts),
         sorted(rule.target_tags),
         sorted((allowed.I_p_protocol, tuple(allowed.ports)) for allowed in rule.allowed),
         sorted((denied.I_p_protocol, tuple(denied.ports)) for denied in rule.denied),

@@ -11,7 +11,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "compute.firewalls.get": ("compute.firewalls.get",),
     "compute.firewalls.insert": ("compute.firewalls.create", "compute.networks.updatePolicy"),
     "compute.firewalls.list": ("compute.firewalls.list",),
-    "compute.firewalls.patch": (
+    "compute.firewalls.update": (
         "compute.firewalls.get",
         "compute.firewalls.update",
         "compute.networks.updatePolicy",

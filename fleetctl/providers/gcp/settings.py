@@ -33,7 +33,7 @@ _PROJECT = re.compile(r"(?:[a-z0-9.-]{1,63}:)?[a-z][-a-z0-9]{4,28}[a-z0-9]")
 
 _NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _FLEET = re.compile(r"[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?")
-"""Forty characters at most, as in the fleet's file: `fleetctl-FLEET-deny` must be a name, which has 63 at most."""
+"""Forty characters at most, as in the fleet's file: `fleetctl-FLEET-peers-123456` must be a name, of 63 at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,6 +204,7 @@ async def test_port_22_is_open_to_the_configured_sources_only(server: AwsServer)
         rules = [
             (rule.ip_protocol, rule.from_port, rule.to_port, rule.ip_range.get("CidrIp") or rule.ip_range["CidrIpv6"])
             for rule in group.ingress_rules
+            if rule.from_port <= 22 <= rule.to_port
         ]
         assert sorted(rules) == sorted(("tcp", 22, 22, source) for source in sources)
         await provider.close()

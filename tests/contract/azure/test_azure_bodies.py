@@ -15,6 +15,7 @@ from cloud_contract import FLEET, CloudUnderTest, launch_spec, nothing
 
 from fleetctl.errors import InvalidRequest
 from fleetctl.model.instances import Offer
+from fleetctl.model.nodes import PEER_PORT
 from fleetctl.model.services import Market
 from fleetctl.providers.azure.machines import body
 from fleetctl.providers.azure.settings import read
@@ -124,7 +125,7 @@ async def test_spot_machine_over_the_wire(azure: World, cloud: CloudUnderTest) -
     assert [line.offer for line in (await provider.list(FLEET)).instances] == [spot]
 
 
-async def test_only_ssh_from_the_sources_is_open_and_follows_the_settings(azure: World, cloud: CloudUnderTest) -> None:
+async def test_ssh_is_open_from_the_sources_and_follows_the_settings(azure: World, cloud: CloudUnderTest) -> None:
     provider = azure.make(FLEET, nothing)
     await provider.launch(launch_spec(cloud))
     (guard,) = azure.server.cloud.of(NSG)
@@ -135,9 +136,10 @@ async def test_only_ssh_from_the_sources_is_open_and_follows_the_settings(azure:
     (closed,) = azure.server.cloud.of(NSG)
 
     assert [(rule["destinationPortRange"], rule["access"], rule["sourceAddressPrefixes"]) for rule in rules] == [
-        ("22", "Allow", ["198.51.100.0/24"])
+        ("22", "Allow", ["198.51.100.0/24"]),
+        (str(PEER_PORT), "Allow", ["10.96.0.0/16"]),
     ]
-    assert closed["properties"]["securityRules"] == []
+    assert [rule["name"] for rule in closed["properties"]["securityRules"]] == ["peers"]
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,8 @@ class Compute:
                     return self._aggregated(call, service, rows)
                 case "insert":
                     return self._insert(service, call)
-                case "patch":
-                    self._get(service, call).update(call.body)
-                    return self._operation(call, service, call.body["name"], lambda: None)
+                case "update":
+                    return self._update(service, call)
                 case "delete":
                     return self._delete(service, call)
             raise Refused(f"{call.id} is not known to this server", status=501, reason="notImplemented")
@@ -229,13 +228,21 @@ class Compute:
         if network := call.body.get("network", "").rpartition("/")[2]:
             if ("global", network) not in self.things["networks"]:
                 raise Refused(f"The resource 'networks/{network}' was not found", status=404, reason="notFound")
-            if call.body.get("direction") == "INGRESS" and not call.body.get("sourceRanges"):
-                call.body["sourceRanges"] = ["0.0.0.0/0"]  # what Google does with a rule that names no source
+            _with_sources(call.body)
         made = self._made(f"compute#{service[:-1]}", "global", service, call.body)
         if network:
             made["network"] = f"{ROOT}/{PROJECT}/global/networks/{network}"
         self.things[service]["global", name] = made
         return self._operation(call, service, name, lambda: None, target=made["id"])
+
+    def _update(self, service: str, call: Call) -> Thing:
+        """What the request does not name is not kept. Only firewall rules are ever replaced here."""
+        found = self._get(service, call)
+        made = {key: found[key] for key in ("kind", "id", "creationTimestamp", "selfLink", "network")}
+        _with_sources(call.body)
+        found.clear()
+        found.update(call.body | made)
+        return self._operation(call, service, found["name"], lambda: None, target=found["id"])
 
     def _delete(self, service: str, call: Call) -> Thing:
         found = self._get(service, call)
@@ -371,6 +378,13 @@ class Compute:
 
     def _permissions(self, call: Call) -> Thing:
         return {"permissions": [one for one in call.body.get("permissions", ()) if self.held_permissions(one)]}
+
+
+def _with_sources(rule: dict[str, Any]) -> None:
+    """What Google does with a rule that names no source."""
+    named = any(rule.get(key) for key in ("sourceRanges", "sourceTags", "sourceServiceAccounts"))
+    if rule.get("direction") == "INGRESS" and not named:
+        rule["sourceRanges"] = ["0.0.0.0/0"]
 
 
 def _now() -> str:

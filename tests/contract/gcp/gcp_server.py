@@ -71,7 +71,7 @@ class GcpServer:
             def do_POST(self) -> None:
                 self.answer()
 
-            def do_PATCH(self) -> None:
+            def do_PUT(self) -> None:
                 self.answer()
 
             def do_DELETE(self) -> None:

@@ -30,7 +30,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbd8vTQ0fXlWfyYbKIuyVq3s7ZT8Vh7Ff1p0
 Make = Callable[..., GcpProvider]
 
 _METHODS: dict[Operation, tuple[str, ...]] = {
-    Operation.PREPARE: ("compute.networks.insert", "compute.firewalls.insert", "compute.firewalls.patch"),
+    Operation.PREPARE: ("compute.networks.insert", "compute.firewalls.insert", "compute.firewalls.update"),
     Operation.LAUNCH: ("compute.instances.insert",),
     Operation.LIST: ("compute.instances.aggregatedList",),
     Operation.START: ("compute.instances.start",),

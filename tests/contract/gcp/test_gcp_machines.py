@@ -257,7 +257,7 @@ async def test_disk_that_outlived_its_machine_is_a_leftover(server: GcpServer, m
     left = await provider.leftovers(FLEET)
     await give_back(provider)
 
-    assert [one.kind for one in left] == ["disk", "firewall-rule", "firewall-rule", "network"]
+    assert [one.kind for one in left] == ["disk", *["firewall-rule"] * 3, "network"]
     assert (left[0].region, left[0].instance) == (ZONE, ONE)
     assert truth(server.compute, FLEET).others == ()
 

@@ -43,7 +43,7 @@ async def test_without_sources_nobody_gets_in(server: GcpServer, make: Make) -> 
     await make(ssh_sources=[]).launch(spec(TWO))
 
     names = [name for _, name in server.compute.things["firewalls"]]
-    assert [name.rpartition("-")[0] for name in names] == ["fleetctl-test-fleet-deny"]
+    assert {name.rpartition("-")[0] for name in names} == {"fleetctl-test-fleet-deny", "fleetctl-test-fleet-peers"}
 
 
 async def test_rule_that_somebody_changed_is_mended(server: GcpServer, make: Make) -> None:
@@ -54,7 +54,7 @@ async def test_rule_that_somebody_changed_is_mended(server: GcpServer, make: Mak
     await make().launch(spec(TWO))
 
     assert rule["sourceRanges"] == ["203.0.113.0/24"]
-    assert server.calls["compute.firewalls.patch"] == 1
+    assert server.calls["compute.firewalls.update"] == 1
 
 
 async def test_network_that_has_gone_is_made_again(server: GcpServer, make: Make) -> None:

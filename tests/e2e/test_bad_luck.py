@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -222,6 +223,9 @@ def test_a_service_that_cannot_come_up_says_why(broken: Broken, service: str, me
     assert message in broken.up.err
     assert f"fleetctl down {service}" in broken.up.err or "give up with: fleetctl down" in broken.up.err
     assert "the last 3 replicas failed to start; the next try is in" in explained.out
+    trouble = next(line for line in explained.out.splitlines() if line.startswith("  trouble"))
+    assert re.search(rf"{service}-\w+-\d+ failed to start on box-\w+-\d+: ", trouble), "which replica, and where"
+    assert trouble.partition(": ")[2] in broken.fleet.run("ps").err
     assert "fleetctl events" in explained.out
     assert "0 → 1" in events.out
 
@@ -241,7 +245,7 @@ def test_a_good_service_comes_up_beside_broken_ones(broken: Broken) -> None:
     assert rows == {"nobinary": "failing", "never": "failing", "noload": "failing", "good": "ready"}
     assert answer.whole(4)
     assert "nobinary: hold: the last 3 replicas failed to start" in broken.fleet.run("ps").err
-    assert broken.fleet.run("doctor", code=1).out.count("failed to start") == 3
+    assert broken.fleet.run("doctor", code=1).out.count("replicas failed to start") == 3
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ STOPPED = [
     pytest.param("azure", "", "", id="azure"),
     pytest.param("azure", SPOT, "", id="azure spot"),
     pytest.param("local", "", "", id="this machine"),
-    pytest.param("ssh", "", "does not switch machines of one's own off", id="one's own"),
+    pytest.param("ssh", "", "machines of one's own are not switched off", id="one's own"),
     pytest.param("sky", "", "", id="sky, a cloud that stops"),
     pytest.param("sky", SPOT, "SkyPilot stops no spot machine", id="sky spot"),
 ]

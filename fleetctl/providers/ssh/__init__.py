@@ -37,4 +37,4 @@ def provider(setup: Setup) -> SshProvider:
 
 def abilities(options: Mapping[str, object]) -> Abilities:
     """What its machines can do."""
-    return Abilities(no_stop="fleetctl does not switch machines of one's own off, so a stop would spare nothing")
+    return Abilities(no_stop="machines of one's own are not switched off, so a stop would spare nothing")

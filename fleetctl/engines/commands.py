@@ -2,7 +2,7 @@
 
 import re
 
-from fleetctl.engines.engine import Engine
+from fleetctl.engines.engine import Engine, LogHint
 from fleetctl.engines.loading import load_plan
 from fleetctl.engines.model_sources import model_source
 from fleetctl.errors import UsageError
@@ -64,9 +64,23 @@ def weights(engine: Engine, service: Service) -> str:
     return service.model if any(WEIGHTS in word for word in words) else BY_THE_ENGINE + service.model
 
 
+_OLD = (
+    "the NVIDIA driver of this node is too old for the engine: install a newer one, or name an image for an older CUDA"
+)
+_NONE = "no NVIDIA driver answers on this node: look at nvidia-smi there"
+DRIVER_HINTS = (
+    LogHint(text="CUDA driver version is insufficient for CUDA runtime version", hint=_OLD),
+    LogHint(text="The NVIDIA driver on your system is too old", hint=_OLD),
+    LogHint(text="forward compatibility was attempted on non supported HW", hint=_OLD),
+    LogHint(text="Found no NVIDIA driver on your system", hint=_NONE),
+    LogHint(text="no CUDA-capable device is detected", hint=_NONE),
+)
+"""What CUDA's runtime (cudaGetErrorString) and PyTorch say of drivers, in whichever engine."""
+
+
 def log_hint(engine: Engine, log: str) -> str | None:
     """What to do about a failure, read from the last lines an engine wrote; None: nothing known."""
-    return next((known.hint for known in engine.log_hints if known.text in log), None)
+    return next((known.hint for known in (*engine.log_hints, *DRIVER_HINTS) if known.text in log), None)
 
 
 def _with_model(engine: Engine, service: Service, template: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,8 +21,12 @@ import pytest
 from agent_machines import BOUND_S, Machine, engines, spec, wanted
 from aiohttp import web
 from chunk_nodes import content
+from image_nodes import docker, docker_daemon
 
 from fleetctl.agent.chunks.layout import CHUNK_LEAST_BYTES
+from fleetctl.agent.folder import Folder
+from fleetctl.agent.runtimes.daemon import DockerDaemon
+from fleetctl.agent.runtimes.docker import DockerRuntime
 from fleetctl.errors import AgentFailure
 from fleetctl.model.names import InstanceId
 from fleetctl.model.nodes import Artifact, ArtifactState, ArtifactStatus, Feed, NodeStatus, Peer
@@ -31,6 +35,7 @@ from fleetctl.node.local import UnixNodeLink
 
 KEY = "5a" * 32
 SIZE = 40 * CHUNK_LEAST_BYTES
+EMPTY_TAR = bytes(10240)
 RAW = re.compile(r"Traceback|Error\(|errno|<class|\bNone\b|object at 0x", re.I)
 """What belongs in no sentence for people."""
 
@@ -241,6 +246,27 @@ async def test_a_container_without_docker(one: Machine) -> None:
     status = await one.until(is_failed(image))
 
     one_sentence(status_of(status, image).failure, artifact=image.name, to_do="start Docker on this node")
+
+
+async def test_a_docker_that_cannot_give_gpus(tmp_path: Path) -> None:
+    """A real one, without NVIDIA's container toolkit."""
+    with docker_daemon("--bridge=none", "--iptables=false") as host:
+        if "nvidia" in docker(host, "info", "--format", "{{.Runtimes}}").stdout.decode():
+            pytest.skip("this Docker can give GPUs")
+        docker(host, "import", "-", "acme/one:v1", stdin=EMPTY_TAR)
+        folder = Folder(tmp_path)
+        folder.make()
+        daemon = DockerDaemon(host)
+        runtime = DockerRuntime(InstanceId("i-1"), folder, daemon, real_gpus=True)
+        try:
+            with pytest.raises(AgentFailure) as caught:
+                await runtime.start(spec("chat-1", image="acme/one:v1", engine="vllm", command=("true",)))
+            await runtime.stop(spec("chat-1").id, grace_s=0.0)
+        finally:
+            await daemon.close()
+
+    said = f"{caught.value.message}; {caught.value.hint}"
+    one_sentence(said, artifact="acme/one:v1", to_do="install nvidia-container-toolkit")
 
 
 async def test_the_older_of_two_controllers_is_told_to_stop(one: Machine) -> None:

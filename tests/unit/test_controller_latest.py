@@ -53,7 +53,7 @@ class Source:
             self.cancelled = True
             raise
         if self.failing:
-            raise AgentFailure("no route to it")
+            raise AgentFailure("no route to it", hint="look at its cable")
         assert self._answer is not None
         return self._answer
 
@@ -145,7 +145,7 @@ async def test_a_failure_is_unknown_since_it_began_and_is_asked_again_at_once(cl
     source.failing = False
     mended = await latest.refresh(asked_of(source=source), budget_s=LONG_S)
 
-    assert failed == {"source": Unknown(reason="no route to it", since=1000.0)}
+    assert failed == {"source": Unknown(reason="no route to it", since=1000.0, hint="look at its cable")}
     assert mended == {"source": 5}
     await latest.close()
 

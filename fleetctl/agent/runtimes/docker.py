@@ -10,6 +10,7 @@ import msgspec
 from fleetctl.agent.caches.working import made_parts, part
 from fleetctl.agent.folder import Folder, write
 from fleetctl.agent.runtimes.daemon import DockerDaemon
+from fleetctl.agent.runtimes.gpu_refusals import gpu_refusal
 from fleetctl.agent.runtimes.runtime import EngineRecord, Exit, StartedEngine
 from fleetctl.engines import Engine, engine
 from fleetctl.errors import AgentFailure, UsageError
@@ -62,7 +63,13 @@ class DockerRuntime:
                 # Left by an earlier life of this Node under a name that is ours alone: not what `find` looks for.
                 await client.containers.container(name).delete(force=True)
                 container = await client.containers.create(config, name=name)
-            await container.start()
+            try:
+                await container.start()
+            except aiodocker.DockerError as error:
+                refused = gpu_refusal(self._instance, spec.image or "it", str(error.message))
+                if refused is not None:
+                    raise refused from error
+                raise
         return await self._engine(spec.id, container.id)
 
     async def find(self, replica: ReplicaId) -> StartedEngine | None:

@@ -31,7 +31,7 @@ def decide(
     A line of input, of a service that is called chat as in the files of `fleetctl init`, and what is answered:
 
     \b
-    {"t": 120, "services": [{"name": "chat", "ready": 3, "signals": {"concurrency": 41.0, "queue": 9.0}}]}
+    {"t": 120, "services": [{"name": "chat", "ready": 3, "signals": {"concurrency": 41}}]}
     {"t":120.0,"decisions":[{"name":"chat","desired":3,"standby":1,"reason":"…","binding":"…"}]}
 
     Beside "ready" a service may have "starting": [{"age_s": 40.0}], "draining": 0 and "standby": 2. Concurrency

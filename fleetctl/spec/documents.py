@@ -399,8 +399,8 @@ class ServiceDoc(Document):
         description="The inference server; `rehearsal` plays one on any machine, `generic` is any other."
     )
     model: Word = Field(
-        description="The weights: hf://organisation/name@commit, s3://, gs:// or az://bucket/folder, https://host/file, "
-        "file:///path, or the engine's own name."
+        description="The weights: hf://organisation/name@commit, s3://, gs:// or az://bucket/folder, "
+        "https://host/file, file:///path, or the engine's own name."
     )
     gpu: Gpus = Field(
         description="GPUs of one replica as name:count; a list is a set of alternatives, best first; any:1 takes any."

@@ -23,7 +23,7 @@ _LACKING = needs.lacking()
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(bool(_LACKING), reason=_LACKING or "-"),
 ]
 

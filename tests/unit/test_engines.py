@@ -92,8 +92,7 @@ COMMANDS = [
     (
         "in a container: what follows the image's entry point",
         service(image="vllm/vllm-openai:v0.11.0"),
-        "--model {weights} --host 0.0.0.0 --port {port} --max-num-seqs 64 "
-        f"--served-model-name chat {LLAMA}",
+        f"--model {{weights}} --host 0.0.0.0 --port {{port}} --max-num-seqs 64 --served-model-name chat {LLAMA}",
     ),
     (
         "no revision; the service's args come last",
@@ -125,14 +124,12 @@ COMMANDS = [
     (
         "TGI",
         service(engine="tgi"),
-        "text-generation-launcher --model-id {weights} --hostname 127.0.0.1 --port {port} "
-        "--max-concurrent-requests 64",
+        "text-generation-launcher --model-id {weights} --hostname 127.0.0.1 --port {port} --max-concurrent-requests 64",
     ),
     (
         "llama.cpp is given one file of those that the Node fetches",
         service(engine="llama.cpp", model="hf://ggml-org/gemma-3-4b-GGUF:Q4_K_M"),
-        "llama-server --model {weights} --host 127.0.0.1 --port {port} --metrics --parallel 64 "
-        "--alias chat",
+        "llama-server --model {weights} --host 127.0.0.1 --port {port} --metrics --parallel 64 --alias chat",
     ),
     (
         "llama.cpp from a file",

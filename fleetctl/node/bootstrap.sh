@@ -184,7 +184,11 @@ prepare() {
   done
   made
   locked
-  [ -z "$cloud" ] || printf '%s\n' "$cloud" >"$root/cloud" # who gives notice before it takes the machine back
+  if [ -n "$cloud" ] && [ "$(cat "$root/cloud" 2>/dev/null)" != "$cloud" ]; then
+    printf '%s\n' "$cloud" >"$root/cloud" # who gives notice before it takes the machine back
+    # The way over SSH may have been quicker: its agent begins again and asks that cloud.
+    ! agent_runs || { agent_leaves && agent_starts; }
+  fi
   docker_set "$mirrors"
   [ -z "$images" ] || pulls "$images"
   # A machine without the packages is made ready over SSH all the same, only later.

@@ -136,6 +136,8 @@ def test_where_systemd_runs_the_agent_is_its_unit(folder: Path) -> None:
         mkdir -p /etc/systemd/system
         sh {script} {subprocess.list2cmdline(install)}
         cp /etc/systemd/system/*.service {kept}/
+        sh {script} prepare --cloud aws
+        cp /etc/systemd/system/*.service {kept}/late
         curl -sf --unix-socket {folder}/node/agent.sock http://node/v1/status >{kept}/status
         sh {script} claim own gpu-1 L4:1 '{{}}' >/dev/null
         sh {script} release own gpu-1
@@ -163,6 +165,8 @@ def test_where_systemd_runs_the_agent_is_its_unit(folder: Path) -> None:
     assert "KillMode=process\n" in text, "engines outlive their agent"
     assert "Restart=always\n" in text
     assert f"--folder {folder}/node/machine" in text
+    assert "--notices" not in text
+    assert "--notices aws" in (kept / "late").read_text(), "the first boot's script was slower than the way over SSH"
     assert '"instance":"gpu-1"' in (kept / "status").read_text()
     assert (kept / "left").read_text() == ""
     assert not (folder / "node").exists()

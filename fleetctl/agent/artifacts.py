@@ -186,8 +186,8 @@ class Artifacts:
         self._looked[held.artifact] = time.monotonic()
         try:
             here = await self._sources[held.artifact.kind].here(held.artifact, held.got)
-        except AgentFailure as failure:
-            log.warning("whether %s is still here is not known: %s", held.artifact.name, failure.message)
+        except (AgentFailure, OSError) as failure:
+            log.warning("whether %s is still here is not known: %s", held.artifact.name, failure)
             return
         if not here:
             log.warning("%s %s was removed by somebody; it is fetched again", held.artifact.kind, held.artifact.name)
@@ -245,8 +245,8 @@ class Artifacts:
             try:
                 if await self._sources[artifact.kind].remove(artifact, held.got):
                     return
-            except AgentFailure as failure:
-                log.warning("%s", failure.message)
+            except (AgentFailure, OSError) as failure:
+                log.warning("%s %s is not removed yet: %s", artifact.kind, artifact.name, failure)
             await asyncio.sleep(_REMOVE_PERIOD_S)
         log.warning("%s %s is in use and was left where it is", artifact.kind, artifact.name)
 

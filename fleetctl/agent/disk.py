@@ -1,6 +1,8 @@
 """A disk that is full or broken as one sentence, and sentences that name their Node."""
 
+import contextlib
 import errno
+import os
 import re
 import shutil
 from pathlib import Path
@@ -30,6 +32,14 @@ def named(instance: InstanceId, said: str) -> str:
     """The sentence with the Node that it speaks of."""
     there = re.search(rf"(?<![\w/.-]){re.escape(instance)}(?![\w/-])", said)  # not as a part of a path or a name
     return said if there else f"{instance}: {said}"
+
+
+def cleared(folder: Path) -> None:
+    """Remove a folder, whoever may write to what is in it: what is published nobody may. What resists stays."""
+    for inside, _, _ in os.walk(folder):
+        with contextlib.suppress(OSError):
+            Path(inside).chmod(0o755)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def amount(count: int) -> str:

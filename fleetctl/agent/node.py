@@ -280,8 +280,8 @@ class Node:
     async def _removed(self, replica: ReplicaId, run: ReplicaRun) -> None:
         try:
             await run.remove()
-        except AgentFailure as failure:
-            log.warning("replica %s is not removed yet: %s", replica, failure.message)
+        except (AgentFailure, OSError) as failure:
+            log.warning("replica %s is not removed yet: %s", replica, failure)
             await asyncio.sleep(_REMOVE_PAUSE_S)
         else:
             del self._leaving[replica]

@@ -98,6 +98,7 @@ class ReplicaRun:
         self._record = found or _Record(spec=spec, accepted_at=time.time())
         self._phase = ReplicaPhase.PREPARING if self._record.failure is None else ReplicaPhase.FAILED
         self._engine: StartedEngine | None = None
+        self._made_at = time.time()
         self._adopted = False
         self._awake = False
         self._task: asyncio.Task[None] | None = None
@@ -363,17 +364,17 @@ class ReplicaRun:
         self._phase = ReplicaPhase.LOADING
         spec = self._record.spec
         begun = _stage(self._record.stages, "engine")
-        left_s = spec.startup_timeout_s - (time.time() - begun.started_at if begun is not None else 0.0)
+        # While the agent was away nobody could warm it up: that time is not the engine's.
+        since = max(begun.started_at if begun is not None else 0.0, self._made_at)
         for number, call in enumerate(spec.warm_up, 1):
             try:
-                async with asyncio.timeout(left_s):
+                async with asyncio.timeout(spec.startup_timeout_s - (time.time() - since)):
                     await self._http.ask(engine.address, call, timeout_s=None)
             except TimeoutError:
                 said = f"took longer than the {spec.startup_timeout_s:g} s that a start may take"
             except AgentFailure as failure:
                 said = failure.message
             else:
-                left_s = spec.startup_timeout_s - (time.time() - begun.started_at if begun is not None else 0.0)
                 continue
             raise AgentFailure(
                 f"{spec.engine} was ready, but warm-up request {number} of {len(spec.warm_up)} failed: {said}",

@@ -6,7 +6,7 @@ from fleetctl.decide.images import pins
 from fleetctl.model.decisions import Action, Event
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, PoolName, ReplicaId, ServiceName
-from fleetctl.model.nodes import Artifact, EngineCache, Feed
+from fleetctl.model.nodes import Artifact, ArtifactStatus, EngineCache, Feed
 from fleetctl.model.replicas import Replica
 from fleetctl.model.rollouts import Rollout
 from fleetctl.model.services import Pool, Service, Standby
@@ -35,6 +35,8 @@ class Draft:
         self.failed_services: dict[ServiceName, int] = {}
         self.failures: dict[ServiceName, str] = {}
         """What the last of them left behind, in a sentence."""
+        self.died: dict[ServiceName, list[tuple[str, str]]] = {}
+        """Revision, and what its Node says, of each Replica that this tick saw fail to start, or die."""
         self.refused: dict[ServiceName, str] = {}
         """Why a machine that a Service needs may not be launched."""
         self.unmet: dict[ServiceName, str] = {}
@@ -49,6 +51,8 @@ class Draft:
         """Whom each Node follows for what; None: not found yet in this tick."""
         self.engine_caches: dict[Hashable, EngineCache | None] = {}
         """By what they follow from: found once for all Nodes of a kind."""
+        self.ailing: dict[PoolName, list[tuple[InstanceId, tuple[ArtifactStatus, ...]]]] = {}
+        """Of each Pool, as far as it was asked for: Nodes that do not answer or cannot get something, with what."""
         self.usable_caches: dict[InstanceId, tuple[Artifact, ...]] = {}
         """Of each Node, as far as they were asked for in this tick."""
         self._pool_digests: dict[PoolName, str] = {}

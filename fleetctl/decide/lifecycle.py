@@ -277,6 +277,7 @@ def _replica(draft: Draft, replica: Replica, seen: ReplicaStatus, status: NodeSt
         what = "died" if replica.ready_at is not None else "failed to start"
         said = f"{what} {troubles.failed_on(replica.instance, detail)}"
         draft.say("warning", f"replica/{replica.id}", said)
+        draft.died.setdefault(replica.service, []).append((replica.revision, f"{replica.instance}: {detail}"))
         if replica.ready_at is None:
             draft.failed_services[replica.service] = draft.failed_services.get(replica.service, 0) + 1
             draft.failures[replica.service] = f"{replica.id} {troubles.brief(said)}"

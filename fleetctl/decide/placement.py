@@ -9,7 +9,7 @@ from fleetctl.decide.draft import Draft, standby_of
 from fleetctl.decide.images import by_digest
 from fleetctl.decide.sleeping import awake, beds, fitting, on_blocked_gpu, room_for, shares
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
-from fleetctl.model.names import ReplicaId
+from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.nodes import ArtifactState, NodeStatus
 from fleetctl.model.replicas import Origin, Replica, ReplicaPhase, Role
 from fleetctl.model.services import Gpu, Pool, Service, Standby, Tier, same_product
@@ -333,6 +333,10 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
         and not instance.reclaimed
         and isinstance(status := draft.snapshot.nodes.get(instance.id), NodeStatus)
     ]
+    # Looked at once and not for each that waits: a large fleet is full, and many may wait for minutes.
+    room = {instance.id: free_gpus(draft, instance) for instance, _ in nodes}
+    nodes = [one for one in nodes if room[one[0].id] or pool.standby.share]
+    holding: dict[tuple[InstanceId, ServiceName, str], bool] = {}
     left: list[Replica] = []
     for replica in waiting:
         service = draft.service_of(replica) or draft.intents[replica.service].service
@@ -340,7 +344,7 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
         lacking = ""
         for instance, status in nodes:
             count = gpus_needed(service, instance.offer.gpu)
-            free = free_gpus(draft, instance)
+            free = room[instance.id]
             gpus = choose_gpus(free, count) if count is not None else None
             if count is not None and replica.role is Role.ASLEEP and shares(pool, service):
                 gpus = _bed(draft, instance, service, count)
@@ -350,7 +354,10 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
             if why:
                 lacking = lacking or why
                 continue
-            warm = holds_artifacts(draft, status, service)
+            what = (instance.id, replica.service, replica.revision)
+            if what not in holding:
+                holding[what] = holds_artifacts(draft, status, service)
+            warm = holding[what]
             rank = (not warm, instance.hinted, len(free), instance.created_at)
             if best is None or rank < best[0]:
                 best = (rank, instance, gpus, warm)
@@ -370,6 +377,7 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
                 origin=_origin(replica, instance, warm=warm),
             )
         )
+        room[instance.id] = free_gpus(draft, instance)
     return left
 
 

@@ -98,24 +98,19 @@ def _tried(draft: Draft, declared: Intent, row: Rollout) -> Rollout:
     coming = any(not counts(draft, declared, one) for one in serving)
     if row.tried_at is None and coming:
         row = replace(row, tried_at=draft.now)
-    elif row.tried_at is not None and row.proven and not coming:
+    elif row.tried_at is not None and not coming and (row.proven or not _wanted(draft, row)):
         row = replace(row, tried_at=None)
     return row
 
 
+def _wanted(draft: Draft, row: Rollout) -> bool:
+    """Whether any Replica serves or is to: while none is, as at zero, nothing is tried."""
+    return any(one.role is Role.SERVING for one in draft.of_service(row.service))
+
+
 def _failed(draft: Draft, row: Rollout) -> list[str]:
     """For each Replica of the new revision that this tick saw fail to start, or die: what its Node says."""
-    found = []
-    for status in draft.snapshot.nodes.values():
-        if not isinstance(status, NodeStatus):
-            continue
-        for seen in status.replicas:
-            if seen.phase is not ReplicaPhase.FAILED or seen.service != row.service:
-                continue
-            known = draft.snapshot.replicas.get(seen.id)
-            if known is not None and known.revision == row.to_revision:
-                found.append(f"{known.instance}: {seen.failure or 'no reason given'}")
-    return found
+    return [said for revision, said in draft.died.get(row.service, ()) if revision == row.to_revision]
 
 
 def _judged(draft: Draft, declared: Intent, row: Rollout) -> Rollout:
@@ -129,7 +124,7 @@ def _judged(draft: Draft, declared: Intent, row: Rollout) -> Rollout:
     if row.failed >= rules.failures:
         last = _failed(draft, row)
         why = f"{row.failed} of its replicas in a row failed" + (f", the last on {last[-1]}" if last else "")
-    elif row.tried_at is not None and draft.now - row.tried_at > deadline_s:
+    elif row.tried_at is not None and draft.now - row.tried_at > deadline_s and not _undecided(draft, declared, row):
         which = "no further one" if row.proven else "none"
         why = f"{which} of its replicas got ready within {deadline_s:g} s"
     if not why:
@@ -139,15 +134,39 @@ def _judged(draft: Draft, declared: Intent, row: Rollout) -> Rollout:
     return row
 
 
+def _undecided(draft: Draft, declared: Intent, row: Rollout) -> bool:
+    """Whether some Replica of it got ready and has yet to be seen to stay so, or its Node does not answer just now.
+
+    A controller that was away beyond the deadline finds it so.
+    """
+    mine = (one for one in draft.of_service(row.service) if one.revision == row.to_revision)
+    coming = (one for one in mine if one.role is Role.SERVING and one.instance is not None)
+    return any(
+        not counts(draft, declared, one) and (one.phase is ReplicaPhase.READY or _node(draft, one) is None)
+        for one in coming
+    )
+
+
 def surge_of(intent: Intent) -> int:
     """Replicas that may be there beyond the wanted count while a Rollout lasts."""
     return intent.service.rollout.surge or intent.service.scaling.step
 
 
 def counts(draft: Draft, intent: Intent, replica: Replica) -> bool:
-    """Whether it is ready, and was for so long that it is counted on."""
-    ready = replica.phase is ReplicaPhase.READY and replica.role in (Role.SERVING, Role.HOT)
-    return ready and replica.ready_at is not None and draft.now - replica.ready_at >= intent.service.rollout.settle_s
+    """Whether it is ready, and was seen to be for so long that it is counted on; one whose Node is silent is not."""
+    if replica.phase is not ReplicaPhase.READY or replica.role not in (Role.SERVING, Role.HOT):
+        return False
+    status = _node(draft, replica)
+    if replica.ready_at is None or status is None:
+        return False
+    heard_at = draft.now if status.heard_at is None else status.heard_at
+    return heard_at - replica.ready_at >= intent.service.rollout.settle_s
+
+
+def _node(draft: Draft, replica: Replica) -> NodeStatus | None:
+    """What its Node says; None: nothing, or it has none."""
+    status = None if replica.instance is None else draft.snapshot.nodes.get(replica.instance)
+    return status if isinstance(status, NodeStatus) else None
 
 
 def given_up(row: Rollout) -> str:

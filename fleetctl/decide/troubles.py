@@ -3,12 +3,13 @@
 It changes no count: a Node goes on trying by itself. It is what a person reads in `ps`, `explain` and `events`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fleetctl.decide.desired import artifacts
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.images import unpinned
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
+from fleetctl.model.names import InstanceId, PoolName
 from fleetctl.model.nodes import Artifact, ArtifactState, ArtifactStatus, NodeStatus
 from fleetctl.model.signals import Unknown
 from fleetctl.model.snapshots import Intent
@@ -29,9 +30,10 @@ def of_service(draft: Draft, intent: Intent, told: tuple[str, ...]) -> tuple[str
         return "", ()
     sentences: list[str] = []
     keys: list[str] = []
-    for instance in draft.in_pool(intent.service.pool_name):
+    for name, failing in _ailing(draft, intent.service.pool_name):
+        instance = draft.instances[name]
         if instance.wanted is Wanted.RUNNING:
-            for key, said in _on(draft, instance, intent):
+            for key, said in _on(draft, instance, failing, intent):
                 if key not in keys and len(keys) < KEYS_MOST:
                     keys.append(key)
                     if key not in told:
@@ -51,16 +53,30 @@ def failed_on(instance: str | None, said: str) -> str:
     return f"on {instance}: {said.removeprefix(f'{instance}: ')}"
 
 
-def _on(draft: Draft, instance: Instance, intent: Intent) -> Iterator[tuple[str, str]]:
+def _ailing(draft: Draft, pool: PoolName) -> list[tuple[InstanceId, tuple[ArtifactStatus, ...]]]:
+    """The Pool's Nodes with which something is wrong, whatever Service it concerns, and what they fail to get."""
+    if pool not in draft.ailing:
+        found = draft.ailing[pool] = []
+        for instance in draft.in_pool(pool):
+            status = draft.snapshot.nodes.get(instance.id)
+            held = status.artifacts if isinstance(status, NodeStatus) else ()
+            failing = tuple(one for one in held if one.failure and one.state is not ArtifactState.PRESENT)
+            if failing or isinstance(status, Unknown):
+                found.append((instance.id, failing))
+    return draft.ailing[pool]
+
+
+def _on(
+    draft: Draft, instance: Instance, failing: Sequence[ArtifactStatus], intent: Intent
+) -> Iterator[tuple[str, str]]:
     """A key and a sentence for each thing that is wrong there."""
     status = draft.snapshot.nodes.get(instance.id)
     if isinstance(status, Unknown):
         if _concerns(draft, instance, intent) and draft.now - max(status.since, instance.phase_at) >= SILENT_S:
             why = status.reason + (f"; {status.hint}" if status.hint else "")
             yield f"{instance.id} silent", f"{instance.id} does not answer: {brief(why)}"
-    elif isinstance(status, NodeStatus):
-        failing = [one for one in status.artifacts if one.failure and one.state is not ArtifactState.PRESENT]
-        names = _artifacts(draft, intent) if failing else frozenset()
+    else:
+        names = _artifacts(draft, intent)
         for one in failing:
             if one.artifact in names:
                 yield f"{instance.id} {one.artifact.kind} {one.artifact.name}", _of_artifact(instance, one)

@@ -76,7 +76,9 @@ def installed(python: str, folder: Path, requirements: Path) -> None:
             text=True,
             timeout=INSTALL_S,
             check=False,
-            env={name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"},
+            # The certificates of this system, as pip has them; the second name is that of older versions.
+            env={name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+            | {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"},
         )
         if done.returncode != 0:
             raise Unavailable(f"{requirements.name} cannot be installed: {_last(done.stderr)}")

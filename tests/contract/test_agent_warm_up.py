@@ -133,3 +133,22 @@ async def test_an_engine_that_answers_before_its_model_is_there_waits_for_it(mac
     stage = replica.stages[-1]
     assert stage.ended_at is not None
     assert stage.ended_at - stage.started_at >= 1.5
+
+
+async def test_an_agent_that_was_away_for_longer_than_a_start_may_take_warms_up_all_the_same(machine: Machine) -> None:
+    await machine.apply(wanted(spec(warm_up=(completion(),))))
+    await machine.until_phase(ReplicaPhase.READY)
+    machine.kill()
+    note = machine.folder / "replicas" / "chat-1.json"
+    record = json.loads(note.read_bytes())
+    for stage in record["stages"]:
+        stage["started_at"] -= 1e6
+        if stage["name"] == "warm_up":
+            del stage["ended_at"]
+    note.write_text(json.dumps(record))
+
+    await machine.up()
+    replica = await machine.until_phase(ReplicaPhase.READY)
+
+    assert await answered(replica) == 2
+    assert replica.stages[-1].ended_at is not None

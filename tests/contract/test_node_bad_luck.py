@@ -355,3 +355,18 @@ async def test_a_full_disk_takes_no_new_replica_and_ends_none(disk: Path) -> Non
         (disk / "ballast").unlink()
         await one.apply(wanted(spec("chat-1"), spec("chat-3", gpus=(1,))))
         await one.until_phase(ReplicaPhase.READY, "chat-3")
+
+
+async def test_a_replica_whose_files_do_not_go_is_tried_again_with_pauses(one: Machine) -> None:
+    await one.up()
+    (one.folder / "logs" / "chat-1.log" / "x").mkdir(parents=True)  # stands for a disk that lets nothing go
+    await one.apply(wanted(spec()))
+    await one.until_phase(ReplicaPhase.FAILED)
+
+    await one.apply(wanted())
+    log = one.folder / "agent.log"
+    await one.until(lambda status: not status.replicas and "chat-1 is not removed yet" in log.read_text())
+
+    said = log.read_text()
+    assert said.count("not removed yet") == 1
+    assert "never retrieved" not in said

@@ -426,6 +426,68 @@ def test_a_revision_without_a_replica_at_its_first_hour_is_still_on_trial() -> N
     assert of(world, "r1") == 4
 
 
+@pytest.mark.parametrize("way", ["at zero", "down"])
+def test_time_in_which_nothing_was_wanted_is_no_time_of_trial(way: str) -> None:
+    """In the midst of its first start all is taken away; much later it is wanted again, and has its whole deadline."""
+    service = a_service(rollout=RolloutRules(deadline_s=100.0))
+    world = a_world(service, load=5)
+    world.up(service, revision="r2")
+    world.until(lambda: rollout(world).tried_at is not None)
+    world.load(0)
+    if way == "down":
+        world.down("chat")
+    else:
+        world.override("chat", 0)
+    world.until(lambda: not world.replicas)
+    world.run(300.0)
+
+    world.load(5)
+    world.override("chat", None)
+    world.intents[CHAT] = replace(world.intents[CHAT], up=True, changed_at=world.now)
+    world.until(lambda: of(world, "r2") == 1 and len(world.ready()) == 1)
+    world.run(2 * SETTLE_S)
+
+    assert (rollout(world).state, rollout(world).proven) == (RolloutState.DONE, True)
+
+
+def test_one_whose_node_falls_silent_as_soon_as_it_is_ready_does_not_count() -> None:
+    """A revision that takes its whole machine down at its first requests is unknown, and takes over from nothing."""
+    world = a_world(a_service())
+    world.up(a_service(), revision="r2")
+    world.until(lambda: any(one.revision == "r2" for one in world.ready()))
+    world.tick()
+    (first,) = [one for one in world.serving() if one.revision == "r2"]
+    assert first.instance is not None and first.phase is ReplicaPhase.READY
+
+    world.silent.add(first.instance)
+    world.run(60.0)
+
+    assert of(world, "r1") == 4 and not world.in_role(Role.DRAINING)
+    assert not rollout(world).proven
+
+    world.silent.clear()
+    world.until(lambda: ended(world), limit_s=900.0)
+    assert rollout(world).state is RolloutState.DONE
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["heard at once", "silent at first"])
+def test_a_controller_that_was_away_beyond_the_deadline_looks_before_it_gives_up(silent: bool) -> None:
+    service = a_service(rollout=RolloutRules(deadline_s=300.0))
+    world = a_world(service)
+    world.up(service, revision="r2")
+    world.until(lambda: rollout(world).tried_at is not None)
+    world.run(4.0)
+
+    world.now += 3600.0  # no controller ran, and the new engine became ready meanwhile
+    if silent:
+        world.silent.update(one.instance for one in world.serving() if one.revision == "r2" and one.instance)
+        world.run(4.0)
+        world.silent.clear()
+    world.until(lambda: ended(world), limit_s=900.0)
+
+    assert rollout(world).state is RolloutState.DONE
+
+
 # restarts
 
 

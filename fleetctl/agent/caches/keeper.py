@@ -6,22 +6,19 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from fleetctl.agent.artifacts import Artifacts
 from fleetctl.agent.caches import trees, working
 from fleetctl.agent.chunks.store import Store
 from fleetctl.agent.folder import Folder
 from fleetctl.agent.sources.caches import CacheSource
+from fleetctl.agent.threads import to_its_end
 from fleetctl.errors import AgentFailure
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.nodes import Artifact, EngineCache
 from fleetctl.model.replicas import Stage
 
 log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 PATIENCE_S = 120.0
 """A start waits so long for a cache that comes from another Node: about what compiling for itself takes (70 s for a
@@ -135,7 +132,7 @@ class EngineCaches:
             async with asyncio.timeout(PATIENCE_S):
                 await self._artifacts.present(artifact)
             self._here.add(artifact)
-            size = await _to_its_end(trees.restore, Path(self._artifacts.path(artifact)), place)
+            size = await to_its_end(asyncio.to_thread(trees.restore, Path(self._artifacts.path(artifact)), place))
             working.mark(self._folder, artifact.name)
         except TimeoutError:
             log.warning("engine cache %s did not come within %g s: the engine compiles anew", artifact.name, PATIENCE_S)
@@ -189,7 +186,7 @@ class EngineCaches:
                 if not look.files:
                     return False  # the next start may compile something
                 try:
-                    await _to_its_end(trees.save, place, copy)
+                    await to_its_end(asyncio.to_thread(trees.save, place, copy))
                 except trees.Moving:
                     since = time.monotonic()
                 else:
@@ -203,7 +200,7 @@ class EngineCaches:
                 for place in await asyncio.to_thread(working.removable, self._folder, self._used()):
                     async with self._lock(working.key_of(place)):
                         if working.key_of(place) not in self._used():
-                            await _to_its_end(working.clear, self._folder, place)
+                            await to_its_end(asyncio.to_thread(working.clear, self._folder, place))
         except OSError as error:
             log.warning("old engine caches were not removed: %s", error)
         finally:
@@ -215,13 +212,3 @@ class EngineCaches:
 
     def _lock(self, key: str) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
-
-
-async def _to_its_end(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """In a thread, waited for even where nobody wants it any more: two must not work in one folder."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

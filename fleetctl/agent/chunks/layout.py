@@ -27,6 +27,10 @@ SIZE_MAX = 1 << 50
 """Bytes of one Artifact: a petabyte is no model."""
 
 
+CHUNKS_MAX = 1 << 20
+"""16 TiB in the largest chunks, more than any model; what is known of each chunk takes some 100 bytes of memory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     path: str

@@ -1,8 +1,8 @@
 """From a staging folder to one that anyone may use: on disk for good, under its name at once, then left as it is."""
 
 import os
-import shutil
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,14 @@ import msgspec
 from fleetctl.agent.chunks.hashes import HASH_BYTES
 from fleetctl.agent.chunks.layout import Layout, manifest_digest
 from fleetctl.agent.chunks.staging import Staging
+from fleetctl.agent.disk import cleared
 from fleetctl.agent.folder import write
 from fleetctl.errors import AgentFailure
 
 _FILE_MODE = 0o444
 _FOLDER_MODE = 0o555
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +65,30 @@ def publish(staging: Staging, shelf: Path) -> Path:
 def take_away(shelf: Path, digest: str) -> None:
     """Remove what was published; may be repeated."""
     goal = shelf / digest
+    leaving = shelf / f".{digest}.leaving"
     if goal.exists():
-        leaving = shelf / f".{digest}.leaving"
+        cleared(leaving)
         goal.chmod(0o755)
         goal.rename(leaving)
-        _remove(leaving)
     (shelf / f"{digest}.json").unlink(missing_ok=True)
+    cleared(leaving)
 
 
 def sweep(shelf: Path) -> None:
     """Remove what a crash left half removed or half written."""
     for left in shelf.glob(".*"):
         if left.is_dir():
-            _remove(left)
+            cleared(left)
         else:
             left.unlink(missing_ok=True)
+
+
+def forget_all_but(shelf: Path, digests: Collection[str]) -> None:
+    """Remove what is published under any other digest: a crash came between it and the note of it."""
+    for path in list(shelf.iterdir()):
+        digest = path.name.removesuffix(".json")
+        if _DIGEST.fullmatch(digest) and digest not in digests:
+            take_away(shelf, digest)
 
 
 def published(shelf: Path, digest: str) -> Manifest | None:
@@ -100,12 +112,6 @@ def published(shelf: Path, digest: str) -> Manifest | None:
 def _folders(root: Path) -> Iterator[Path]:
     for folder, _, _ in os.walk(root):
         yield Path(folder)
-
-
-def _remove(folder: Path) -> None:
-    for inside in _folders(folder):
-        inside.chmod(0o755)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

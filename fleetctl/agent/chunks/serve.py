@@ -107,8 +107,11 @@ class PeerServer:
             raise web.HTTPServiceUnavailable(text="too many nodes are served already")
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
         response.force_close()
+        try:
+            out = _Out(request, response, chunks, Seal(key, request.headers[NONCE], chunks.layout))
+        except OSError:  # it is published just now, or was removed by hand
+            raise web.HTTPNotFound(text="its files are not where they were") from None
         self._streams += 1
-        out = _Out(request, response, chunks, Seal(key, request.headers[NONCE], chunks.layout))
         try:
             await response.prepare(request)
             await _stream(out, chunks, wanted)

@@ -6,6 +6,7 @@ every chunk is read again and compared.
 """
 
 import asyncio
+import errno
 import os
 import shutil
 import threading
@@ -16,15 +17,17 @@ from pathlib import Path
 import msgspec
 
 from fleetctl.agent.chunks.hashes import HASH_BYTES, MISSING, blake3, same
-from fleetctl.agent.chunks.layout import Layout, manifest_digest
-from fleetctl.agent.disk import FULL, amount
+from fleetctl.agent.chunks.layout import CHUNKS_MAX, Layout, manifest_digest
+from fleetctl.agent.disk import FULL, amount, cleared
 from fleetctl.agent.folder import read, write
+from fleetctl.agent.threads import to_its_end
 from fleetctl.errors import AgentFailure
 
 ASIDE_BYTES = 1024**2
 """Chunks of this size and more are hashed and written in a thread; smaller ones take less time than the way there."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_FILE_MODE = 0o644
 _OPEN_FILES_MAX = 64
 """Descriptors kept open while chunks are written; a layout of more files opens them anew."""
 
@@ -58,9 +61,15 @@ class Staging:
     @classmethod
     async def open(cls, name: str, root: Path, layout: Layout) -> "Staging":
         """Take up what an earlier attempt at the same layout left, or begin anew. Raises `AgentFailure`."""
+        if layout.count > CHUNKS_MAX:
+            raise AgentFailure(f"{name} is too large to be true: {layout.count} chunks")
         staging = cls(name, root, layout)
         with staging.disk():
-            await asyncio.to_thread(staging._open)
+            try:
+                await to_its_end(asyncio.to_thread(staging._open))
+            except BaseException:
+                staging.close()
+                raise
         return staging
 
     @property
@@ -140,7 +149,7 @@ class Staging:
     def remove(self) -> None:
         """Give its place on the disk back."""
         self.close()
-        shutil.rmtree(self.root, ignore_errors=True)
+        cleared(self.root)
 
     @contextmanager
     def disk(self) -> Iterator[None]:
@@ -170,7 +179,7 @@ class Staging:
             write(self.root / "begun.json", _Begun(layout=self.layout, boot=boot))
 
     def _begin(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        cleared(self.root)
         self.tree.mkdir(parents=True)
         for file in self.layout.files:
             path = self.tree / file.path
@@ -184,6 +193,7 @@ class Staging:
             path = self.tree / file.path
             if not path.is_file() or path.stat().st_size != file.size:
                 return False
+            path.chmod(_FILE_MODE)  # a crash may have come while it was published
         return True
 
     def _take_up(self, *, compare: bool) -> None:
@@ -205,6 +215,8 @@ class Staging:
     def _write(self, index: int, data: bytes | bytearray | memoryview, digest: bytes) -> None:
         view = memoryview(data)
         with self._turn:
+            if self._journal < 0:  # given up while this thread was on its way: nobody would close what is opened now
+                raise OSError(errno.EBADF, "it is not fetched any more")
             for segment in self.layout.segments(index):
                 _write_all(self._file(segment.file), view[: segment.length], segment.offset)
                 view = view[segment.length :]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from fleetctl.agent.chunks.layout import Layout, chunk_size
 from fleetctl.agent.chunks.lru import Entry, evicted
 from fleetctl.agent.chunks.staging import Staging, no_space
 from fleetctl.agent.chunks.wire import name_of
+from fleetctl.agent.disk import cleared, disk_failure
 from fleetctl.agent.folder import read, write
 from fleetctl.agent.origins.origin import Origin
 from fleetctl.agent.sources.fetch import Fetch
 from fleetctl.agent.sources.source import Got
+from fleetctl.agent.threads import to_its_end
 from fleetctl.errors import AgentFailure
 from fleetctl.model.nodes import Artifact
 
@@ -77,6 +79,9 @@ class Store:
         self._coming: dict[str, Staging] = {}
         self._shown: dict[str, Chunks] = {}
         self._kept: frozenset[Artifact] = frozenset()
+        self._locks: dict[str, asyncio.Lock] = {}
+        """By name: a fetch that was broken off ends before the next one works in its folder."""
+        self._tidying: asyncio.Future[None] | None = None
         self._news = asyncio.Event()
 
     @property
@@ -120,11 +125,13 @@ class Store:
 
         Without an origin it comes from Nodes alone.
         """
-        held = await self.held(fetch.artifact)
-        if held is not None:
-            return held
+        name = name_of(fetch.artifact)
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            held = await self.held(fetch.artifact)
+            return held if held is not None else await self._fetched(fetch, origin, name)
+
+    async def _fetched(self, fetch: Fetch, origin: Origin | None, name: str) -> Got:
         artifact = fetch.artifact
-        name = name_of(artifact)
 
         async def opened(layout: Layout) -> Staging:
             await self._make_room(artifact, layout)
@@ -137,15 +144,22 @@ class Store:
         try:
             staging = await fetching.run()
             with staging.disk():
-                goal = await asyncio.to_thread(publish.publish, staging, self._shelf(artifact))
+                goal = await to_its_end(self._published(staging, artifact))
         finally:
             if fetching.staging is not None:
                 fetching.staging.close()
             self._coming.pop(name, None)
-        self._name(name, _Named(artifact=artifact, digest=goal.name, size=staging.layout.size, used_at=time.time()))
         self._tell()
-        await self._trim(0)
+        await self._trim(0, but=goal.name)
         return Got(path=str(goal), size=staging.layout.size, digest=goal.name)
+
+    async def _published(self, staging: Staging, artifact: Artifact) -> Path:
+        """What is published is known: broken off between the two, it would lie there for ever."""
+        name, size = name_of(artifact), staging.layout.size
+        goal = await asyncio.to_thread(publish.publish, staging, self._shelf(artifact))
+        self._shown.pop(name, None)
+        self._name(name, _Named(artifact=artifact, digest=goal.name, size=size, used_at=time.time()))
+        return goal
 
     async def drop(self, artifact: Artifact) -> None:
         """Let go of it now, whatever room the disk has: it is here in another form."""
@@ -166,42 +180,65 @@ class Store:
     async def _make_room(self, artifact: Artifact, layout: Layout) -> None:
         """Let go of what nothing wants, as far as the new one needs it. Raises `AgentFailure`."""
         self.root.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(self._clear_staging, name_of(artifact))
+        await self._tidied()
+        wanted = {name_of(one) for one in self._kept} | {name for name, lock in self._locks.items() if lock.locked()}
+        await asyncio.to_thread(self._clear_staging, wanted)
         begun = self._staging(name_of(artifact))
         needed = 0 if begun.exists() else layout.size
         await self._trim(needed)
         if needed > shutil.disk_usage(self.root).free:
             raise no_space(artifact.name, layout.size, self.root)
 
-    async def _trim(self, coming: int) -> None:
+    async def _tidied(self) -> None:
+        """Once in a life, and before anything is published in it: what a crash left gives its place back."""
+        if self._tidying is None:
+            digests = frozenset(named.digest for named in self._known().values())
+            self._tidying = asyncio.ensure_future(asyncio.to_thread(self._tidy, digests))
+        await asyncio.shield(self._tidying)
+
+    def _tidy(self, digests: frozenset[str]) -> None:
+        for shelf in self.root.glob("*/"):
+            if shelf.name not in ("names", "staging"):
+                try:
+                    publish.sweep(shelf)
+                    publish.forget_all_but(shelf, digests)
+                except OSError as error:
+                    log.warning("%s", disk_failure("what nobody knows any more", error, shelf).message)
+
+    async def _trim(self, coming: int, *, but: str = "") -> None:
         disk = shutil.disk_usage(self.root)
         limit = int(disk.total * LIMIT_SHARE) if self._limit_bytes is None else self._limit_bytes
         entries = {
             named.digest: Entry(digest=named.digest, size=named.size, used_at=named.used_at)
             for named in sorted(self._known().values(), key=lambda named: named.used_at)
         }
-        kept = frozenset(named.digest for named in self._known().values() if named.artifact in self._kept)
         excess = max(sum(entry.size for entry in entries.values()) + coming - limit, coming - disk.free)
-        for entry in evicted(entries.values(), kept, excess=excess):
-            await self._let_go(entry.digest)
+        for entry in evicted(entries.values(), self._staying() | {but}, excess=excess):
+            if entry.digest not in self._staying():  # it may be wanted again since the one before went
+                await self._let_go(entry.digest)
+
+    def _staying(self) -> frozenset[str]:
+        return frozenset(named.digest for named in self._known().values() if named.artifact in self._kept)
 
     async def _let_go(self, digest: str) -> None:
         names = [name for name, named in self._known().items() if named.digest == digest]
-        for name in names:
+        shelves = set()
+        for name in names:  # all of them before the first wait: none is taken for here while it goes
             named = self._known().pop(name)
             self._shown.pop(name, None)
             self._names_folder.joinpath(f"{name}.json").unlink(missing_ok=True)
             log.info(
                 "%s %s is let go: nothing wants it, and the disk is needed", named.artifact.kind, named.artifact.name
             )
-            await asyncio.to_thread(publish.take_away, self._shelf(named.artifact), digest)
+            shelves.add(self._shelf(named.artifact))
+        for shelf in shelves:
+            await asyncio.to_thread(publish.take_away, shelf, digest)
 
-    def _clear_staging(self, but: str) -> None:
+    def _clear_staging(self, wanted: Collection[str]) -> None:
         """What was begun and is wanted no more gives its space back."""
-        wanted = {name_of(artifact) for artifact in self._kept} | {but, *self._coming}
         for left in self.root.joinpath("staging").glob("*"):
             if left.name not in wanted:
-                shutil.rmtree(left, ignore_errors=True)
+                cleared(left)
 
     def _known(self) -> dict[str, _Named]:
         if self._names is None:
@@ -214,9 +251,6 @@ class Store:
                     continue
                 if named is not None:
                     self._names[path.stem] = named
-            for shelf in self.root.glob("*/"):
-                if shelf.name not in ("names", "staging"):
-                    publish.sweep(shelf)
         return self._names
 
     def _touch(self, name: str) -> None:
@@ -226,8 +260,11 @@ class Store:
 
     def _name(self, name: str, named: _Named) -> None:
         self._known()[name] = named
-        self._names_folder.mkdir(parents=True, exist_ok=True)
-        write(self._names_folder / f"{name}.json", named)
+        try:
+            self._names_folder.mkdir(parents=True, exist_ok=True)
+            write(self._names_folder / f"{name}.json", named)
+        except OSError as error:  # it is here; only an agent that is started again now would not know of it
+            log.warning("%s", disk_failure(f"the note of {named.artifact.name}", error, self.root).message)
 
     @property
     def _names_folder(self) -> Path:

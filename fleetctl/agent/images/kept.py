@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleetctl.agent.chunks.lru import Entry, evicted
+from fleetctl.agent.disk import disk_failure
 from fleetctl.agent.folder import Folder, read, write
 from fleetctl.errors import AgentFailure
 
@@ -114,4 +115,7 @@ class KeptImages:
         return self._kept
 
     def _write(self) -> None:
-        write(self._folder.images, tuple(self._all().values()))
+        try:
+            write(self._folder.images, tuple(self._all().values()))
+        except OSError as error:  # they are here, and known in this life of the agent
+            log.warning("%s", disk_failure("the list of images", error, self._folder.root).message)

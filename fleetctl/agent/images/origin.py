@@ -4,6 +4,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,6 +37,8 @@ _RETRY_AFTER_MAX_S = 60.0
 _TIMEOUT_S = 30.0
 """Without a byte."""
 
+_PIECE_BYTES = 256 * 1024
+
 _HUB_HOST = "registry-1.docker.io"
 
 MANIFESTS, CONFIG, LAYERS = "0-manifests", "1-config", "2-layers"
@@ -65,6 +68,8 @@ class RegistryOrigin:
         self._facts = facts
         self._pauses_s = pauses_s
         self._registry: dxf.DXF | None = None
+        self._opening = threading.Lock()
+        self._closed = False
         self._reads = asyncio.Semaphore(READS_MAX)
 
     async def digest(self) -> str:
@@ -98,9 +103,14 @@ class RegistryOrigin:
             return await self._asked(lambda: self._range(path, start, length, whole=kind == "manifests"))
 
     async def close(self) -> None:
-        if self._registry is not None:
-            await asyncio.to_thread(_left, self._registry)
-            self._registry = None
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._opening:
+            self._closed = True  # a read that was broken off may still run in its thread
+            if self._registry is not None:
+                _left(self._registry)
+                self._registry = None
 
     async def _manifest(self, reference: str) -> bytes:
         """As it was sent, so that its digest is what its name says."""
@@ -131,6 +141,8 @@ class RegistryOrigin:
             answer = error.response
             status = answer.status_code if answer is not None else 0
             said = f"{status} {answer.text[:200] if answer is not None else error}"
+            if answer is not None:
+                answer.close()
             raise refusal(self._node, self._name, said, after_s=_retry_after_s(answer)) from None
         except dxf.exceptions.DXFError as error:
             said = f"401 {error}" if "auth" in type(error).__name__.lower() else str(error)
@@ -147,28 +159,38 @@ class RegistryOrigin:
                         f"{self._taken.registry} gives image {self._name} only as a whole, so it cannot be passed on",
                         hint="name a mirror that serves ranges, in registry_mirrors of kind: fleet",
                     )
-                return bytes(answer.content[start : start + length])
-            return bytes(answer.content)
+                return _body(answer, start + length)[start:]
+            return _body(answer, length)
 
     def _whole(self, path: str) -> bytes:
         with self._get(path, {}) as answer:
-            text = answer.raw.read(SIZE_MAX_BYTES + 1, decode_content=True)
+            text = _body(answer, SIZE_MAX_BYTES + 1)
         if len(text) > SIZE_MAX_BYTES:
             raise AgentFailure(f"the manifest of image {self._name} is too long", hint="correct image:")
-        return bytes(text)
+        return text
 
     def _get(self, path: str, headers: dict[str, str]) -> "requests.Response":
         """Opens the way to the registry at the first call."""
+        registry = self._registry
+        if registry is None:
+            with self._opening:  # reads come side by side, and one way is enough
+                registry = self._registry
+                if registry is None:
+                    return self._open(path, headers)
+        return _ask(registry, path, headers)
+
+    def _open(self, path: str, headers: dict[str, str]) -> "requests.Response":
         import requests
         from dxf import DXF, DXFBase
 
-        if self._registry is not None:
-            return _ask(self._registry, path, headers)
+        if self._closed:
+            raise requests.ConnectionError("it was closed")
         known = login(self._taken.registry)
 
         def authenticated(registry: DXFBase, response: requests.Response) -> None:
             user, password = known or (None, None)
-            registry.authenticate(user, password, actions=["pull"], response=response)
+            with response:  # its headers say how to log in; nobody reads its body
+                registry.authenticate(user, password, actions=["pull"], response=response)
 
         failed: Exception | None = None
         for host, plain, verify in _ways(self._taken, self._facts):
@@ -180,6 +202,9 @@ class RegistryOrigin:
                 _left(registry)
                 failed = failed or error
                 continue
+            except requests.HTTPError:
+                self._registry = registry  # this way leads there, and the answer is no
+                raise
             except BaseException:
                 _left(registry)
                 raise
@@ -196,6 +221,16 @@ def _ask(registry: "dxf.DXF", path: str, headers: dict[str, str]) -> "requests.R
         "get", path, headers={"Accept": kinds, **headers}, stream=True
     )
     return answer
+
+
+def _body(answer: "requests.Response", most: int) -> bytes:
+    """What it holds, and no more than `most` bytes of it, whatever is sent."""
+    found = bytearray()
+    for piece in answer.iter_content(_PIECE_BYTES):
+        found += piece
+        if len(found) >= most:
+            break
+    return bytes(memoryview(found)[:most])
 
 
 def _left(registry: "dxf.DXF") -> None:

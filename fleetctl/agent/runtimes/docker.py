@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -159,8 +160,9 @@ class DockerRuntime:
             path = spec.model.removeprefix("file://")
             binds.append(f"{path}:{path}:ro")
         weights = self._folder.store / "weights"
-        if any(str(weights) in value for value in (*command, *dict(spec.env).values())):
-            binds.append(f"{weights}:{weights}:ro")  # the same path as outside, and nobody writes there
+        said = "\n".join((*command, *dict(spec.env).values()))
+        for own in sorted(set(re.findall(rf"{re.escape(str(weights))}/[0-9a-f]{{64}}", said))):
+            binds.append(f"{own}:{own}:ro")  # the same path as outside, nobody writes there, and nobody else's
         host: dict[str, Any] = {
             "PortBindings": {inside: [{"HostIp": _HOST, "HostPort": ""}]},
             "Binds": binds,

@@ -118,12 +118,14 @@ class ReplicaRun:
     @property
     def gpus_held(self) -> frozenset[int]:
         """GPUs that an engine of it may still be using."""
-        return frozenset(self._record.spec.gpus) if self._engine is not None else frozenset()
+        held = self._engine is not None if self._adopted else self._was_started()
+        return frozenset(self._record.spec.gpus) if held else frozenset()
 
     @property
     def gpus_awake(self) -> frozenset[int]:
         """GPUs whose memory it has for itself: from before its engine is started or woken until that sleeps or ends."""
-        return frozenset(self._record.spec.gpus) if self._awake else frozenset()
+        awake = self._awake if self._adopted else self._was_started() and self._record.asleep is not True
+        return frozenset(self._record.spec.gpus) if awake else frozenset()
 
     @property
     def failed(self) -> bool:
@@ -443,6 +445,7 @@ class ReplicaRun:
         if runtime is not None:
             await runtime.stop(self.spec.id, grace_s=grace_s)
         self._engine = None
+        self._adopted = True
         self._awake = False
         if self._preparing is not None:
             self._preparing.cancel()
@@ -461,6 +464,10 @@ class ReplicaRun:
             case None:
                 return ReplicaPhase.LOADING
         assert_never(self._record.asleep)
+
+    def _was_started(self) -> bool:
+        """By an earlier life of the agent: until it is found, or found to be gone, it may run."""
+        return _stage(self._record.stages, "engine") is not None
 
     def _was_ready(self) -> bool:
         stages = self._record.stages

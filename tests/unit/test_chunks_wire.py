@@ -48,6 +48,7 @@ def test_a_question_of_the_fleet_is_let_in() -> None:
         ({"X_Fleetctl_Mac": ""}, "signed with another key"),
         ({"X_Fleetctl_Mac": "no hex"}, "not signed"),
         ({"X_Fleetctl_Time": "soon"}, "not signed"),
+        ({"X_Fleetctl_Nonce": "\udcff"}, "not signed"),
     ],
 )
 def test_a_question_that_was_changed_is_not(changes: dict[str, str], said: str) -> None:

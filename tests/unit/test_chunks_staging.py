@@ -130,9 +130,9 @@ async def test_who_waits_hears_of_chunks_and_of_the_end(tmp_path: Path) -> None:
 
 
 async def test_more_than_any_disk_holds_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
-    layout = Layout(revision="r", files=(File(path="a", size=1 << 49),), chunk_size=16 * 1024**2)
+    layout = Layout(revision="r", files=(File(path="a", size=1 << 43),), chunk_size=16 * 1024**2)
 
-    with pytest.raises(AgentFailure, match=r"has no room for s3://models/x: 562950\.0 GB needed, .* GB free"):
+    with pytest.raises(AgentFailure, match=r"has no room for s3://models/x: 8796\.1 GB needed, .* GB free"):
         await opened(tmp_path / "s", layout)
 
     assert not (tmp_path / "s").exists()

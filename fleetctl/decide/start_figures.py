@@ -195,7 +195,8 @@ def next_start(
     told = service.cold_start.cold_s if origin == "cold" else service.cold_start.standby_s
     total = _together(parts)
     if learned:
-        seconds, why = quantile(sorted(learned), 0.5), f"as {len(learned)} starts that its policy has seen"
+        seen_by_policy = "the one start" if len(learned) == 1 else f"{len(learned)} starts"
+        seconds, why = quantile(sorted(learned), 0.5), f"as {seen_by_policy} that its policy has seen"
     elif told is not None:
         seconds, why = told, "as its file says in cold_start"
     elif any(value is not None for value in measured.values()):

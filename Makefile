@@ -11,8 +11,6 @@ NO_ROUTE := $(shell unshare -n true 2>/dev/null && command -v ip >/dev/null && \
 NOT_CLOUDS := $(addprefix --ignore=,$(CLOUDS))
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
-# Real processes against real clocks: what failed beside others on a busy machine is asked once more, and both are shown.
-tested = $(1) || { echo "asked once more: what failed"; $(1) --last-failed --last-failed-no-failures none; }
 BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
 
 .PHONY: demo test check bench test-bed test-bed-down lock completions clean help
@@ -23,9 +21,9 @@ demo: .venv/.base
 	$(BIN)/fleetctl demo
 
 test: .venv/.dev
-	$(call tested,$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract $(NOT_CLOUDS))
-	$(call tested,$(PYTEST) tests/e2e $(NOT_CLOUDS))
-	$(call tested,$(NO_ROUTE) $(PYTEST) -n $(WORKERS) $(wildcard $(CLOUDS)))
+	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract $(NOT_CLOUDS)
+	$(PYTEST) tests/e2e $(NOT_CLOUDS)
+	$(NO_ROUTE) $(PYTEST) -n $(WORKERS) $(wildcard $(CLOUDS))
 
 check: .venv/.dev
 	$(BIN)/ruff check .

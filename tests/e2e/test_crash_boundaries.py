@@ -133,6 +133,8 @@ async def lane(tier: str, *, gateway: bool) -> AsyncIterator[Lane]:
         yield Lane(home=home, config=config, gateway=gateway, store=store, controllers=controllers)
     except BaseException as error:
         error.add_note(f"controllers said: {(folder / 'controllers.log').read_text()[-4000:]}")
+        told = [f"{event.at:.1f} {event.subject} {event.message}" for event in store.events(limit=60)]
+        error.add_note("\n".join(["the last events:", *told]))
         raise
     finally:
         try:

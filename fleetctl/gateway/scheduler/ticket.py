@@ -60,7 +60,7 @@ class Ticket:
 
     __slots__ = (
         "adapter", "arrived_s", "avoids", "band", "input_tokens", "number", "output_tokens", "patience_s", "phase",
-        "place", "prefix", "retried", "retriable", "seat", "service", "size_bytes", "tenant", "uncached_tokens",
+        "place", "prefix", "retriable", "retried", "seat", "service", "size_bytes", "tenant", "uncached_tokens",
     )  # fmt: skip
 
     def __init__(self, service: ServiceName) -> None:

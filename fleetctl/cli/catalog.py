@@ -10,11 +10,12 @@ import typer
 from fleetctl import prices
 from fleetctl.catalog import PRICES_FILE, STALE_S, Catalog, MachineType, PriceRow, canonical, load
 from fleetctl.catalog.tables import write_prices
-from fleetctl.cli.output import Column, Format, Output, ago, emit, say, several
+from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.errors import FleetError, ProviderError, UsageError
 from fleetctl.model.services import same_product
 from fleetctl.paths import home
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.views.figures import ago, several
 from fleetctl.wiring import load_config
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="GPU machine types and their prices.")

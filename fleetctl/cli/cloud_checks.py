@@ -6,8 +6,6 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from fleetctl.catalog import STALE_S, load
-from fleetctl.cli.output import ago, dollars, several
-from fleetctl.cli.views import FleetView, instance_rows
 from fleetctl.errors import FleetError
 from fleetctl.model.checks import Check
 from fleetctl.model.names import ProviderName
@@ -16,6 +14,8 @@ from fleetctl.model.services import Pool
 from fleetctl.paths import Home
 from fleetctl.ports import Provider
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.views.figures import ago, dollars, several
+from fleetctl.views.fleet import FleetView, instance_rows
 from fleetctl.wiring import OWNED, configured, open_providers
 
 PROVIDER_LIMIT_S = 90.0

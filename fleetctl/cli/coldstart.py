@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Column, Format, Output, bytes_text, document, several, table
+from fleetctl.cli.output import Column, Format, Output, document, table
 from fleetctl.cli.session import Session, duration_s, known_service, session
-from fleetctl.cli.views import FleetView, standby_ready
 from fleetctl.decide.draft import standby_of
 from fleetctl.decide.start_figures import (
     NextStart,
@@ -26,6 +25,8 @@ from fleetctl.model.names import ServiceName
 from fleetctl.model.replicas import Origin
 from fleetctl.model.snapshots import Intent
 from fleetctl.model.starts import Start
+from fleetctl.views.figures import bytes_text, several
+from fleetctl.views.fleet import FleetView, standby_ready
 
 app = typer.Typer(add_completion=False)
 

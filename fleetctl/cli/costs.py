@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 from fleetctl.catalog import STALE_S
 from fleetctl.cli.offer_rows import ask_offers, price_origin
-from fleetctl.cli.output import Column, dollars, say
-from fleetctl.cli.views import FleetView
+from fleetctl.cli.output import Column, say
 from fleetctl.decide.cost import Line, lines
 from fleetctl.decide.draft import own_pool
 from fleetctl.errors import ConfirmationNeeded, FleetError, OverBudget
@@ -19,6 +18,8 @@ from fleetctl.model.names import PoolName, ProviderName
 from fleetctl.model.services import Pool, Service
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import Fleet, FleetConfig
+from fleetctl.views.figures import dollars
+from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import OWNED, configured, providers
 
 

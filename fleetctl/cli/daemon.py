@@ -10,9 +10,10 @@ from pathlib import Path
 import typer
 
 from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
-from fleetctl.cli.output import Format, Output, ago, document
+from fleetctl.cli.output import Format, Output, document
 from fleetctl.cli.session import session
 from fleetctl.errors import Conflict, FleetError, NotFound, TimedOut, UsageError
+from fleetctl.views.figures import ago
 from fleetctl.wiring import holder_process, lease_is_live, log_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run the loop in the background.")

@@ -8,12 +8,10 @@ import msgspec
 import typer
 
 from fleetctl.cli.explain import explained
-from fleetctl.cli.output import Format, Output, ago, coloured, document, dollars, picture_width
+from fleetctl.cli.output import Format, Output, coloured, document, picture_width
 from fleetctl.cli.session import event_line, session
-from fleetctl.cli.starts import documented, drawn, whole
 from fleetctl.cli.subjects import subject_of
 from fleetctl.cli.tiers import tiers_of, told
-from fleetctl.cli.views import FleetView, replica_rows, service_rows, used_gpus
 from fleetctl.decide import trial
 from fleetctl.errors import NotFound
 from fleetctl.model.decisions import Event
@@ -22,6 +20,9 @@ from fleetctl.model.names import ReplicaId
 from fleetctl.model.replicas import Replica, Stage
 from fleetctl.model.starts import Start, attributed
 from fleetctl.store import SqlStore
+from fleetctl.views.figures import ago, dollars
+from fleetctl.views.fleet import FleetView, replica_rows, service_rows, used_gpus
+from fleetctl.views.starts import documented, drawn, whole
 
 app = typer.Typer(add_completion=False)
 

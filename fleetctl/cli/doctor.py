@@ -12,12 +12,13 @@ from pathlib import Path
 import typer
 
 from fleetctl.cli.cloud_checks import clock, orphans, prices, provider_checks
-from fleetctl.cli.output import Column, Format, Output, ago, emit, say
-from fleetctl.cli.views import FleetView, fleet_view, service_rows
+from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.errors import FleetError, NotFound
 from fleetctl.model.checks import Check, Status
 from fleetctl.paths import Home, home
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.views.figures import ago
+from fleetctl.views.fleet import FleetView, fleet_view, service_rows
 from fleetctl.wiring import fleet_store, holder_is_dead, load_config
 
 app = typer.Typer(add_completion=False)

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
-from fleetctl.cli.output import Format, Output, document, dollars, say
+from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import Session, drive, duration_s, known_service, session
-from fleetctl.cli.views import FleetView
 from fleetctl.errors import UsageError
+from fleetctl.views.figures import dollars
+from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import holder_process, lease_is_live
 
 app = typer.Typer(add_completion=False)

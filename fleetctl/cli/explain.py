@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fleetctl.cli.output import Column, Format, Output, ago, document, dollars, figure, several, table
+from fleetctl.cli.output import Column, Format, Output, document, table
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.controller.journal import STRETCH_TICKS, read
 from fleetctl.controller.replay import replayed
@@ -22,6 +22,7 @@ from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.decisions import Decision
 from fleetctl.model.names import ServiceName
 from fleetctl.store import SqlStore
+from fleetctl.views.figures import ago, dollars, figure, several
 
 app = typer.Typer(add_completion=False)
 

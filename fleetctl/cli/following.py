@@ -5,7 +5,6 @@ import time
 from fleetctl.cli.costs import bills, confirm, costs_of, within_limit
 from fleetctl.cli.output import say
 from fleetctl.cli.session import Session, drive
-from fleetctl.cli.views import FleetView
 from fleetctl.decide.trial import given_up, remedy
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.names import ServiceName
@@ -13,6 +12,7 @@ from fleetctl.model.rollouts import Revision, Rollout, RolloutState
 from fleetctl.model.services import Service
 from fleetctl.model.snapshots import Intent
 from fleetctl.spec.fleet import Fleet
+from fleetctl.views.fleet import FleetView
 
 
 def given_up_or_paused(row: Rollout | None, since: float) -> None:

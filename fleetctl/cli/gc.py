@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.asking import ask
-from fleetctl.cli.output import Column, Format, Output, ago, dollars, emit, say, several
+from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.session import Session, session
 from fleetctl.controller.sweep import Sweep, remove, sweep, with_ages
 from fleetctl.errors import ProviderError
 from fleetctl.model.names import InstanceId
 from fleetctl.model.orphans import Orphan
+from fleetctl.views.figures import ago, dollars, several
 from fleetctl.wiring import open_providers
 
 app = typer.Typer(add_completion=False)

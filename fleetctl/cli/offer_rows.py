@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetctl.catalog import STALE_S
-from fleetctl.cli.output import Column, ago, dollars
+from fleetctl.cli.output import Column
 from fleetctl.controller.observe import offers_of
 from fleetctl.errors import FleetError, ProviderError
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import ProviderName
 from fleetctl.model.services import Pool
 from fleetctl.ports import Provider
+from fleetctl.views.figures import ago, dollars
 
 ASK_LIMIT_S = 90.0
 """For all offers of one provider: a cloud with thirty regions answers within some seconds, a hung one never."""

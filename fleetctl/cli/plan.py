@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.costs import COSTS, Costs, costs_of, told
-from fleetctl.cli.output import Format, Output, document, dollars, emit, say
+from fleetctl.cli.output import Format, Output, document, emit, say
 from fleetctl.cli.session import session, spec_paths
 from fleetctl.cli.up import MaxCost, wanted_of
-from fleetctl.cli.views import FleetView
 from fleetctl.cli.weights import weights_told
 from fleetctl.errors import NotFound
 from fleetctl.model.services import Service
 from fleetctl.paths import home
 from fleetctl.spec.fleet import Fleet
+from fleetctl.views.figures import dollars
+from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import abilities_of, provider_names
 
 app = typer.Typer(add_completion=False)

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Column, Format, Output, ago, dollars, emit, figure, say, several
+from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.session import data_age, session
 from fleetctl.cli.streams import pause
-from fleetctl.cli.views import (
+from fleetctl.views.figures import ago, dollars, figure, several
+from fleetctl.views.fleet import (
     FleetView,
     InstanceRow,
     ReplicaRow,

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Format, Output, emit, say, several
+from fleetctl.cli.output import Format, Output, emit, say
 from fleetctl.cli.ps import INSTANCES
 from fleetctl.cli.session import Session, controlling, session, spec_paths
-from fleetctl.cli.views import FleetView, instance_rows
 from fleetctl.errors import ProviderError
 from fleetctl.model.instances import Listing
+from fleetctl.views.figures import several
+from fleetctl.views.fleet import FleetView, instance_rows
 from fleetctl.wiring import save_config
 
 app = typer.Typer(add_completion=False)

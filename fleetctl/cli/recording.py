@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fleetctl.cli.charts import DemandPoint, WaterfallRow, demand_chart, waterfall
-from fleetctl.cli.output import coloured, dollars, figure, say
+from fleetctl.cli.output import coloured, say
 from fleetctl.cli.session import event_line
-from fleetctl.cli.starts import cold_start
 from fleetctl.controller.controllers import Ticked
 from fleetctl.decide.placement import gpus_needed
 from fleetctl.errors import FleetError
@@ -25,6 +23,9 @@ from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.services import Pool, Service
 from fleetctl.sim.replay import Progress
 from fleetctl.sim.replay_command import Beginning, Refusal, Summary
+from fleetctl.views.charts import DemandPoint, WaterfallRow, demand_chart, waterfall
+from fleetctl.views.figures import dollars, figure
+from fleetctl.views.starts import cold_start
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -9,14 +9,15 @@ import msgspec
 import typer
 
 from fleetctl.cli.following import agree, earlier, follow
-from fleetctl.cli.output import Format, Output, ago, document, line, say
+from fleetctl.cli.output import Format, Output, document, line, say
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.cli.streams import pause as wait
-from fleetctl.cli.views import FleetView
 from fleetctl.decide.trial import given_up, remedy
 from fleetctl.errors import Conflict, FleetError
 from fleetctl.model.rollouts import Rollout, RolloutState
 from fleetctl.model.snapshots import Intent
+from fleetctl.views.figures import ago
+from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import lease_is_live
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A new revision coming in.")

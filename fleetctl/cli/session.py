@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetctl.cli.output import ago, say
-from fleetctl.cli.views import FleetView, fleet_view
+from fleetctl.cli.output import say
 from fleetctl.controller.controllers import Controller, Ticked
 from fleetctl.controller.loop import run
 from fleetctl.errors import Conflict, NotFound, SpecError, TimedOut, UsageError
@@ -20,6 +19,8 @@ from fleetctl.model.names import ServiceName
 from fleetctl.paths import Home, home
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.store import SqlStore
+from fleetctl.views.figures import ago
+from fleetctl.views.fleet import FleetView, fleet_view
 from fleetctl.wiring import connected, controller, fleet_store, lease_is_live, load_config
 
 WATCH_S = 0.5

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.charts import sparkline
-from fleetctl.cli.output import Column, Format, Output, dollars, emit, say
+from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.scatter import Point, scatter
 from fleetctl.cli.session import duration_s, session
 from fleetctl.errors import NotFound, UsageError
@@ -22,6 +21,8 @@ from fleetctl.sim.history import from_history
 from fleetctl.sim.service_world import Report
 from fleetctl.sim.sweep import combinations, front, shown
 from fleetctl.sim.traces import Trace, read_trace
+from fleetctl.views.charts import sparkline
+from fleetctl.views.figures import dollars
 
 app = typer.Typer(add_completion=False)
 

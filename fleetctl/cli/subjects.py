@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from fleetctl.cli.views import FleetView
 from fleetctl.errors import NotFound, UsageError
+from fleetctl.views.fleet import FleetView
 
 KINDS = ("service", "pool", "instance", "replica")
 """In the order in which a bare name is looked for: where a service's own pool is called as it is, the service is

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.asking import ask
-from fleetctl.cli.output import Column, Format, Output, dollars, emit, say, several
+from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.session import Session, session
 from fleetctl.controller.sweep import remove_all, sweep
 from fleetctl.errors import Conflict
 from fleetctl.model.instances import Leftover
+from fleetctl.views.figures import dollars, several
 from fleetctl.wiring import open_providers
 
 app = typer.Typer(add_completion=False)

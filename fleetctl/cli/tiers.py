@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fleetctl.cli.output import Column, dollars, table
-from fleetctl.cli.views import FleetView
+from fleetctl.cli.output import Column, table
 from fleetctl.decide.draft import standby_of
 from fleetctl.decide.placement import gpus_needed
 from fleetctl.decide.sleeping import SLEEPERS_MAX, shares
@@ -14,6 +13,8 @@ from fleetctl.model.services import Pool, Service, Tier
 from fleetctl.model.snapshots import Intent
 from fleetctl.model.starts import Start
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.views.figures import dollars
+from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import abilities_of, configured
 
 

@@ -12,15 +12,16 @@ import typer
 
 from fleetctl.cli.costs import bills, confirm, costs_of, within_limit
 from fleetctl.cli.following import given_up_or_paused
-from fleetctl.cli.output import Format, Output, document, say, several
+from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import Session, drive, duration_s, session, spec_paths
-from fleetctl.cli.views import FleetView, ServiceRow, service_rows
 from fleetctl.cli.weights import weights_told
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Service
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import Fleet
+from fleetctl.views.figures import several
+from fleetctl.views.fleet import FleetView, ServiceRow, service_rows
 from fleetctl.wiring import abilities_of, configured, lease_is_live, load_config, provider_names, save_config
 
 app = typer.Typer(add_completion=False)

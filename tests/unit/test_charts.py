@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetctl.cli.charts import Bar, DemandPoint, WaterfallRow, demand_chart, sparkline, stage_chart, waterfall
+from fleetctl.views.charts import Bar, DemandPoint, WaterfallRow, demand_chart, sparkline, stage_chart, waterfall
 
 ESCAPE = re.compile("\x1b\\[[0-9;]*m")
 

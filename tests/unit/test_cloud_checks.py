@@ -8,7 +8,6 @@ from pathlib import Path
 from fleet_world import World, a_service, an_offer
 
 from fleetctl.cli.cloud_checks import CLOCK_OFF_MOST_S, clock, orphans, prices, provider_checks
-from fleetctl.cli.views import FleetView
 from fleetctl.decide.lifecycle import KNOWN_ABSENCE_S
 from fleetctl.model.decisions import Decision, Plan
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
@@ -17,6 +16,7 @@ from fleetctl.model.orphans import Orphan
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.store import open_store
+from fleetctl.views.fleet import FleetView
 
 NOW = 1_790_000_000.0
 

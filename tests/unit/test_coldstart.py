@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from fleetctl.cli.coldstart import summed, told
-from fleetctl.cli.starts import drawn
-from fleetctl.cli.views import FleetView
 from fleetctl.decide.start_figures import biggest, figures, next_start, quantile
 from fleetctl.model.instances import Instance, InstancePhase, Offer
 from fleetctl.model.learning import Leads
@@ -16,6 +14,8 @@ from fleetctl.model.replicas import Origin, Replica, ReplicaPhase, Role, Stage
 from fleetctl.model.services import ColdStart, Gpu, Market, Service
 from fleetctl.model.snapshots import Intent
 from fleetctl.model.starts import Start
+from fleetctl.views.fleet import FleetView
+from fleetctl.views.starts import drawn
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ESCAPE = "\x1b["

@@ -6,7 +6,6 @@ import pytest
 from fleet_world import START, a_service, an_offer
 
 from fleetctl.cli.tiers import measured, tiers_of, told
-from fleetctl.cli.views import FleetView
 from fleetctl.decide.cold_start import tier_s
 from fleetctl.decide.stock import SLOT_SHARE
 from fleetctl.decide.tiers import TierLine, advised, tier_lines
@@ -18,6 +17,7 @@ from fleetctl.model.services import ColdStart, Gpu, Market, Pool, Service, Slo, 
 from fleetctl.model.snapshots import Intent
 from fleetctl.model.starts import Start
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.views.fleet import FleetView
 
 ON_DEMAND = (Market.ON_DEMAND,)
 

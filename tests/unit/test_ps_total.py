@@ -5,8 +5,8 @@ from dataclasses import replace
 from fleet_world import World, a_service, an_offer
 
 from fleetctl.cli.ps import beside_services
-from fleetctl.cli.views import FleetView
 from fleetctl.model.services import Standby
+from fleetctl.views.fleet import FleetView
 
 
 def seen(world: World) -> FleetView:

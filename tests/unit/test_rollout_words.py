@@ -10,7 +10,6 @@ from fleet_world import START, a_service
 
 from fleetctl.cli.following import earlier, given_up_or_paused
 from fleetctl.cli.ps import SERVICES
-from fleetctl.cli.views import ServiceRow, fleet_view, service_rows
 from fleetctl.decide.trial import told
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.decisions import Plan
@@ -19,6 +18,7 @@ from fleetctl.model.replicas import Replica, ReplicaPhase
 from fleetctl.model.rollouts import Revision, Rollout, RolloutCounts, RolloutState
 from fleetctl.model.snapshots import Intent
 from fleetctl.store import SqlStore, open_store
+from fleetctl.views.fleet import ServiceRow, fleet_view, service_rows
 
 CHAT = ServiceName("chat")
 ROW = Rollout(

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from fleetctl.cli.charts import Bar, WaterfallRow, waterfall
-from fleetctl.cli.output import bytes_text
 from fleetctl.decide.starts import over
 from fleetctl.model.replicas import Replica, Stage
 from fleetctl.model.starts import Start, attributed
+from fleetctl.views.charts import Bar, WaterfallRow, waterfall
+from fleetctl.views.figures import bytes_text
 
 
 def whole(replica: Replica) -> Start | None:

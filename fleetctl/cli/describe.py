@@ -7,7 +7,6 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fleetctl.cli.explain import explained
 from fleetctl.cli.output import Format, Output, coloured, document, picture_width
 from fleetctl.cli.session import event_line, session
 from fleetctl.cli.subjects import subject_of
@@ -20,6 +19,7 @@ from fleetctl.model.names import ReplicaId
 from fleetctl.model.replicas import Replica, Stage
 from fleetctl.model.starts import Start, attributed
 from fleetctl.store import SqlStore
+from fleetctl.views.explanation import explained
 from fleetctl.views.figures import ago, dollars
 from fleetctl.views.fleet import FleetView, replica_rows, service_rows, used_gpus
 from fleetctl.views.starts import documented, drawn, whole

@@ -2,9 +2,7 @@
 
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 from typing import Annotated
@@ -14,15 +12,12 @@ import typer
 
 from fleetctl.cli.output import Column, Format, Output, document, table
 from fleetctl.cli.session import Session, duration_s, known_service, session
-from fleetctl.controller.journal import STRETCH_TICKS, read
-from fleetctl.controller.replay import replayed
 from fleetctl.decide.attempts import Attempt, attempts
-from fleetctl.decide.counterfactuals import Counterfactual, counterfactuals
 from fleetctl.errors import NotFound, UsageError
-from fleetctl.model.decisions import Decision
 from fleetctl.model.names import ServiceName
 from fleetctl.store import SqlStore
-from fleetctl.views.figures import ago, dollars, figure, several
+from fleetctl.views.explanation import explained, explanation
+from fleetctl.views.figures import ago
 
 app = typer.Typer(add_completion=False)
 
@@ -77,30 +72,6 @@ def matrix(tried: Sequence[Attempt], now: float) -> str:
     return "".join(f"  {line}\n" for line in table(tried, columns, width=None).splitlines())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """A Decision, and what it would have been without what held it."""
-
-    decision: Decision
-    without: tuple[Counterfactual, ...]
-    """Empty too where the journal no longer reaches back to what it was made from."""
-
-
-def explanation(store: SqlStore, service: ServiceName, at: float | None) -> Explanation | None:
-    """The newest Decision about the Service, or that of a time; None: none is recorded."""
-    body = store.journal(at=time.time() if at is None else at)
-    entry = read(body) if body is not None else None
-    decision = next((one for one in entry.decisions if one.service == service), None) if entry is not None else None
-    if entry is None or decision is None:
-        decision = store.decisions().get(service) if at is None else None
-        return None if decision is None else Explanation(decision=decision, without=())
-    stretch = store.journal_range(since=entry.begun_at, until=decision.at, limit=2 * STRETCH_TICKS)
-    last = deque(replayed((read(one.entry) for one in stretch), service=service), maxlen=1)
-    if not last or last[0].recorded != decision or decision.inputs is None:
-        return Explanation(decision=decision, without=())
-    return Explanation(decision=decision, without=counterfactuals(last[0].intent, decision.inputs, last[0].memory))
-
-
 def unrecorded(store: SqlStore, service: ServiceName, at: str | None) -> NotFound:
     """The error for a time of which nothing is kept: since when something is, and what to type for that."""
     begins = store.journal_begins()
@@ -118,41 +89,6 @@ def unrecorded(store: SqlStore, service: ServiceName, at: str | None) -> NotFoun
         f"no decision about {service} is recorded at {at}: the oldest time that is kept is {since}",
         hint=f"fleetctl explain {service}{f' --at {since}' if first else ''}",
     )
-
-
-def explained(decision: Decision, now: float, *, without: Sequence[Counterfactual] = ()) -> str:
-    """A Decision in words."""
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(decision.at))
-    change = f"{decision.current} → {decision.desired}" if decision.change else f"hold {decision.desired}"
-    lines = [
-        f"service/{decision.service}  {change}  at {when} ({ago(now - decision.at)} ago)",
-        f"  because   {decision.reason}",
-        f"  bound by  {decision.binding}",
-        "",
-        f"  measured  {_load(decision)}; {decision.ready} of {several(decision.current, 'replica')} ready",
-        f"  target    {decision.target:g} requests a replica",
-        f"  price     {dollars(decision.price_per_hour)}/h at {decision.desired}",
-        *([f"  trouble   {decision.trouble}"] if decision.trouble else []),
-        "",
-    ]
-    width = max((len(note.stage) for note in decision.stages), default=0)
-    for note in decision.stages:
-        value = "" if note.value is None else str(note.value)
-        lines.append(f"  {note.stage:<{width}}  {value:>4}  {note.note}".rstrip())
-    if without:
-        lines.append("")
-        lines += [f"  without {one.without} it would be {one.desired}" for one in without]
-    return "\n".join(lines) + "\n"
-
-
-def _load(decision: Decision) -> str:
-    if decision.concurrency is None:
-        return "load unknown"
-    text = f"{figure(decision.concurrency)} queued + running"
-    if decision.unknown:
-        silent = several(decision.unknown, "replica")
-        text += f" (at most {figure(decision.concurrency_most)}: the load of {silent} is unknown)"
-    return text + f", {figure(decision.queued)} of them queued at the gateway"
 
 
 def _moment(text: str) -> float:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from fleet_world import NO_STANDBY, START, World, a_service
 
-from fleetctl.cli.explain import explanation, unrecorded
+from fleetctl.cli.explain import unrecorded
 from fleetctl.controller.journal import Stretches, entry
 from fleetctl.model.decisions import Plan
 from fleetctl.model.names import ServiceName
 from fleetctl.model.snapshots import Snapshot
 from fleetctl.store import SqlStore, open_store
+from fleetctl.views.explanation import explanation
 
 CHAT, CODE = ServiceName("chat"), ServiceName("code")
 BEGINS, SINCE = "2023-11-14T22:13:23Z", 1_700_000_003.0

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from fleet_world import World, a_service
 
-from fleetctl.cli.explain import explained
 from fleetctl.decide.desired import artifacts
 from fleetctl.decide.troubles import KEYS_MOST, SILENT_S, brief, failed_on
 from fleetctl.model.nodes import Artifact, ArtifactState, ArtifactStatus
 from fleetctl.model.services import Service, Standby
+from fleetctl.views.explanation import explained
 from fleetctl.views.fleet import FleetView, service_rows
 
 SAID = "i-1: hub.example does not give image tiny:1 to i-1 now: too many requests (429); it is tried again"

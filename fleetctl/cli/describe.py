@@ -21,7 +21,7 @@ from fleetctl.model.starts import Start, attributed
 from fleetctl.store import SqlStore
 from fleetctl.views.explanation import explained
 from fleetctl.views.figures import ago, dollars
-from fleetctl.views.fleet import FleetView, replica_rows, service_rows, used_gpus
+from fleetctl.views.fleet import FleetView, replica_rows, service_rows
 from fleetctl.views.starts import documented, drawn, whole
 
 app = typer.Typer(add_completion=False)
@@ -171,7 +171,7 @@ def _instance(view: FleetView, instance: Instance) -> str:
         f"  pool      {instance.pool}",
         f"  machine   {offer.instance_type} {offer.gpu} at {offer.provider}, {offer.zone}, {offer.market}",
         f"  price     {dollars(offer.price_per_hour)}/h ({offer.price_source})",
-        f"  GPUs      {used_gpus(view.replicas, instance.id)} of {offer.gpu.count} used",
+        f"  GPUs      {view.used_gpus(instance.id)} of {offer.gpu.count} used",
         f"  age       {ago(view.at - instance.created_at)}",
     ]
     if instance.notice is not None:
@@ -186,7 +186,7 @@ def _instance(view: FleetView, instance: Instance) -> str:
 def _pool(view: FleetView, name: str) -> str:
     lines = [f"pool/{name}"]
     lines += [
-        f"  {instance.id}  {instance.phase}, {used_gpus(view.replicas, instance.id)} of {instance.offer.gpu} used"
+        f"  {instance.id}  {instance.phase}, {view.used_gpus(instance.id)} of {instance.offer.gpu} used"
         for instance in view.live_instances
         if instance.pool == name
     ]

@@ -1,5 +1,6 @@
 """Rows are documents: our nouns as JSON text, so that a person can read the store with any SQL tool."""
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -44,3 +45,24 @@ def decode(kind: type[T], text: str) -> T:
             f"a stored {kind.__name__} cannot be read: {error}: {text:.500}",
             hint="it was changed by hand, or written by another version of fleetctl: run that one, or restore a backup",
         ) from error
+
+
+class Memo:
+    """What was decoded before, for one who looks at the same rows again and again.
+
+    Nouns are frozen: a document that has not changed is the same object, and who compares by identity sees at once
+    what is new. Holds no more than the last look found.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[type[Any], dict[str, tuple[str, Any]]] = {}
+
+    def decode(self, kind: type[T], rows: Iterable[tuple[str, str]]) -> dict[str, T]:
+        """The nouns of these rows, by key. Raises StoreFailure."""
+        before = self._known.get(kind, {})
+        now: dict[str, tuple[str, Any]] = {}
+        for key, text in rows:
+            found = before.get(key)
+            now[key] = found if found is not None and found[0] == text else (text, decode(kind, text))
+        self._known[kind] = now
+        return {key: noun for key, (_, noun) in now.items()}

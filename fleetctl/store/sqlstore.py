@@ -20,7 +20,7 @@ from fleetctl.model.snapshots import Intent, Lease, Override, State
 from fleetctl.model.starts import Start
 from fleetctl.store import schema
 from fleetctl.store.database import Database, Row, Transaction
-from fleetctl.store.documents import decode, encode
+from fleetctl.store.documents import Memo, decode, encode
 from fleetctl.store.retention import PRUNE_EVERY_COMMITS, Retention, keep_newest_starts, prune
 
 K = TypeVar("K")
@@ -158,8 +158,9 @@ class SqlStore:
         with self._database.read() as transaction:
             return _lease(transaction)
 
-    def load(self) -> State:
-        """Everything that earlier ticks stored, as of one moment."""
+    def load(self, memo: Memo | None = None) -> State:
+        """Everything that earlier ticks stored, as of one moment; with a `memo` only what changed is decoded."""
+        memo = memo or Memo()
         with self._database.read() as transaction:
             instances = transaction.rows("SELECT id, doc FROM instances")
             replicas = transaction.rows("SELECT id, doc FROM replicas")
@@ -169,9 +170,9 @@ class SqlStore:
             rollouts = transaction.rows("SELECT service, doc FROM rollouts")
             pins = transaction.rows("SELECT image, digest FROM pins")
         return State(
-            instances=_documents(instances, InstanceId, Instance),
-            replicas=_documents(replicas, ReplicaId, Replica),
-            memories=_documents(memories, ServiceName, Memory),
+            instances=_remembered(memo, instances, InstanceId, Instance),
+            replicas=_remembered(memo, replicas, ReplicaId, Replica),
+            memories=_remembered(memo, memories, ServiceName, Memory),
             counters={str(name): int(value) for name, value in counters},
             places=_documents(places, str, Experience),
             rollouts=_documents(rollouts, ServiceName, Rollout),
@@ -325,11 +326,11 @@ class SqlStore:
         with self._write() as transaction:
             transaction.many(_INSERT_EVENT, rows)
 
-    def decisions(self) -> Mapping[ServiceName, Decision]:
-        """The newest Decision of each Service."""
+    def decisions(self, memo: Memo | None = None) -> Mapping[ServiceName, Decision]:
+        """The newest Decision of each Service; with a `memo` only what changed is decoded."""
         with self._database.read() as transaction:
             rows = transaction.rows("SELECT service, doc FROM decisions ORDER BY service")
-        return _documents(rows, ServiceName, Decision)
+        return _remembered(memo or Memo(), rows, ServiceName, Decision)
 
     def journal(self, *, at: float) -> bytes | None:
         """The journal entry of the last tick at or before `at`."""
@@ -438,6 +439,10 @@ def _event_rows(events: Iterable[Event]) -> list[tuple[float, str, str]]:
 
 def _documents(rows: Sequence[Row], key: Callable[[str], K], kind: type[V]) -> dict[K, V]:
     return {key(name): decode(kind, doc) for name, doc in rows}
+
+
+def _remembered(memo: Memo, rows: Sequence[Row], key: Callable[[str], K], kind: type[V]) -> dict[K, V]:
+    return {key(name): noun for name, noun in memo.decode(kind, rows).items()}
 
 
 def _intent(transaction: Transaction, service: ServiceName) -> Intent | None:

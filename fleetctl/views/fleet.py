@@ -1,7 +1,9 @@
 """What the store says of the fleet, as rows. Reads the store and nothing else."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
 
 from fleetctl.decide.draft import own_pool, standby_of
 from fleetctl.decide.placement import standby_slots
@@ -14,7 +16,9 @@ from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.rollouts import Rollout, RolloutState
 from fleetctl.model.services import Pool, Tier
 from fleetctl.model.snapshots import Intent, Lease
-from fleetctl.store import SqlStore
+from fleetctl.store import Memo, SqlStore
+
+T = TypeVar("T")
 
 NEW_S = 5.0
 """A Replica ready for less was perhaps not asked for its load yet."""
@@ -84,8 +88,10 @@ class InstanceRow:
     """No declared Pool claims it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FleetView:
+    """One look at the store, with the ways through it that rows need."""
+
     at: float
     lease: Lease | None
     intents: tuple[Intent, ...]
@@ -107,8 +113,30 @@ class FleetView:
         newest = max((decision.at for decision in self.decisions.values()), default=None)
         return None if newest is None else self.at - newest
 
+    @cached_property
+    def by_service(self) -> Mapping[str, list[Replica]]:
+        """The Replicas of each Service that has any."""
+        return _grouped(self.replicas, lambda replica: replica.service)
+
+    @cached_property
+    def by_instance(self) -> Mapping[str, list[Replica]]:
+        """The Replicas on each Instance that has any."""
+        return _grouped((one for one in self.replicas if one.instance is not None), lambda one: str(one.instance))
+
+    @cached_property
+    def by_pool(self) -> Mapping[str, list[Instance]]:
+        """The Instances of each Pool that has any."""
+        return _grouped(self.instances, lambda instance: instance.pool)
+
+    @cached_property
+    def instance_of(self) -> Mapping[str, Instance]:
+        return {instance.id: instance for instance in self.instances}
+
     def replicas_of(self, service: str) -> list[Replica]:
-        return [replica for replica in self.replicas if replica.service == service]
+        return self.by_service.get(service, [])
+
+    def used_gpus(self, instance: InstanceId) -> int:
+        return len({gpu for replica in self.by_instance.get(instance, ()) for gpu in replica.gpus})
 
     def rollout_of(self, intent: Intent) -> Rollout | None:
         """The Service's Rollout from one revision to another, if it is under way or was given up."""
@@ -133,10 +161,10 @@ class FleetView:
         return sum(price for price in billed if price is not None), sum(price is None for price in billed)
 
 
-def fleet_view(store: SqlStore, listen: str, now: float) -> FleetView:
-    """One consistent-enough look at the store."""
+def fleet_view(store: SqlStore, listen: str, now: float, memo: Memo | None = None) -> FleetView:
+    """One consistent-enough look at the store; with a `memo` the same rows give the same nouns."""
     intents, pools = store.intents()
-    state = store.load()
+    state = store.load(memo)
     return FleetView(
         at=now,
         lease=store.lease(),
@@ -144,7 +172,7 @@ def fleet_view(store: SqlStore, listen: str, now: float) -> FleetView:
         pools=pools,
         instances=tuple(state.instances.values()),
         replicas=tuple(sorted(state.replicas.values(), key=lambda replica: (replica.service, replica.created_at))),
-        decisions={str(name): decision for name, decision in store.decisions().items()},
+        decisions={str(name): decision for name, decision in store.decisions(memo).items()},
         endpoint=f"http://{listen}",
         refused={str(name): memory.refused for name, memory in state.memories.items() if memory.refused},
         rollouts={str(name): row for name, row in state.rollouts.items()},
@@ -244,7 +272,7 @@ def _over_budget(view: FleetView, service: str, replicas: Sequence[Replica]) -> 
 def _no_room(view: FleetView, pool: Pool, replicas: Sequence[Replica]) -> str:
     """Replicas that wait for a Slot in a Pool that may not grow wait for ever unless somebody acts."""
     waiting = sum(1 for replica in replicas if replica.instance is None)
-    held = sum(1 for instance in view.live_instances if instance.pool == pool.name)
+    held = sum(1 for instance in view.by_pool.get(pool.name, ()) if not instance.over)
     if not waiting or held < pool.max:
         return ""
     return f"{waiting} of its replicas wait for a slot: pool {pool.name} has its max of {pool.max} instances"
@@ -293,29 +321,30 @@ def standby_ready(view: FleetView, intent: Intent, pool: Pool, tier: Tier) -> in
         (Wanted.STOPPED, InstancePhase.STOPPED) if tier is Tier.STOPPED else (Wanted.RUNNING, InstancePhase.READY)
     )
     free = 0
-    for instance in view.instances:
-        if instance.pool == pool.name and instance.wanted is wanted and instance.phase is phase_of:
-            free += (instance.offer.gpu.count - used_gpus(view.replicas, instance.id)) // service.gpu[0].count
+    for instance in view.by_pool.get(pool.name, ()):
+        if instance.wanted is wanted and instance.phase is phase_of:
+            free += (instance.offer.gpu.count - view.used_gpus(instance.id)) // service.gpu[0].count
     return free
 
 
 def beside(view: FleetView, replica: Replica) -> list[Replica]:
     """Those on its Instance, with it."""
-    return [one for one in view.replicas if one.instance is not None and one.instance == replica.instance]
+    return [] if replica.instance is None else view.by_instance.get(replica.instance, [])
 
 
-def used_gpus(replicas: Iterable[Replica], instance: InstanceId) -> int:
-    return len({gpu for replica in replicas if replica.instance == instance for gpu in replica.gpus})
+def _grouped(rows: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 def _replica_price(view: FleetView, replica: Replica) -> float | None:
     if replica.instance is None:
         return 0.0
-    for instance in view.instances:
-        if instance.id == replica.instance:
-            price = instance.offer.price_per_hour
-            return None if price is None else price * len(replica.gpus) / instance.offer.gpu.count
-    return None
+    instance = view.instance_of.get(replica.instance)
+    price = None if instance is None else instance.offer.price_per_hour
+    return None if instance is None or price is None else price * len(replica.gpus) / instance.offer.gpu.count
 
 
 def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow]:
@@ -333,8 +362,7 @@ def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow
             age_s=view.at - replica.created_at,
             ready_after_s=None if replica.ready_at is None else replica.ready_at - replica.created_at,
         )
-        for replica in view.replicas
-        if service is None or replica.service == service
+        for replica in (view.replicas if service is None else view.replicas_of(service))
     ]
 
 
@@ -348,7 +376,7 @@ def instance_rows(view: FleetView) -> list[InstanceRow]:
             wanted=instance.wanted,
             provider=instance.offer.provider,
             gpu=str(instance.offer.gpu),
-            used_gpus=used_gpus(view.replicas, instance.id),
+            used_gpus=view.used_gpus(instance.id),
             price_per_hour=instance.offer.price_per_hour,
             age_s=view.at - instance.created_at,
             failure=instance.failure,

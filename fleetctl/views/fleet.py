@@ -8,7 +8,7 @@ from typing import TypeVar
 from fleetctl.decide.draft import own_pool, standby_of
 from fleetctl.decide.placement import standby_slots
 from fleetctl.decide.sleeping import blocked
-from fleetctl.model.decisions import Decision
+from fleetctl.model.decisions import Decision, Memory
 from fleetctl.model.images import pinned
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
 from fleetctl.model.names import InstanceId
@@ -17,6 +17,7 @@ from fleetctl.model.rollouts import Rollout, RolloutState
 from fleetctl.model.services import Pool, Tier
 from fleetctl.model.snapshots import Intent, Lease
 from fleetctl.store import Memo, SqlStore
+from fleetctl.views.promise import Promise, promise
 
 T = TypeVar("T")
 
@@ -54,6 +55,12 @@ class ServiceRow:
     """The one that is under way, or was given up."""
     image: str = ""
     """By digest, once the fleet knows it; empty: it runs in none."""
+    gpu: str = ""
+    """The first that it may have, as in `L40S:1`."""
+    policy: str = ""
+    """The preset of its scaling."""
+    oldest_wait_s: float | None = None
+    promise: Promise = Promise(ttft_s=None, kept=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,8 @@ class FleetView:
     """The newest of each Service."""
     pins: Mapping[str, str] = field(default_factory=dict)
     """What each image's name by tag means in this fleet."""
+    memories: Mapping[str, Memory] = field(default_factory=dict)
+    """By Service."""
 
     @property
     def age_s(self) -> float | None:
@@ -177,6 +186,7 @@ def fleet_view(store: SqlStore, listen: str, now: float, memo: Memo | None = Non
         refused={str(name): memory.refused for name, memory in state.memories.items() if memory.refused},
         rollouts={str(name): row for name, row in state.rollouts.items()},
         pins=state.pins,
+        memories={str(name): memory for name, memory in state.memories.items()},
     )
 
 
@@ -203,6 +213,8 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
     silent = _silent(replicas, decision)
     rollout = view.rollout_of(intent)
     state = _state(intent, replicas, ready, desired, decision, silent, rollout)
+    load = decision.inputs.load if decision is not None and decision.inputs is not None else None
+    tally = view.memories[service.name].tally if service.name in view.memories else None
     return ServiceRow(
         name=service.name,
         state=state,
@@ -229,6 +241,10 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         age_s=view.at - intent.changed_at,
         rollout=rollout,
         image=pinned(service.image, view.pins) if service.image is not None else "",
+        gpu=str(service.gpu[0]),
+        policy=service.scaling.preset,
+        oldest_wait_s=None if load is None else load.oldest_wait_s,
+        promise=promise(service.slo, tally.ttft if tally is not None else None),
     )
 
 

@@ -10,10 +10,11 @@ from typing import Annotated
 import msgspec
 import typer
 
+from fleetctl.cli.moments import moment
 from fleetctl.cli.output import Column, Format, Output, document, table
-from fleetctl.cli.session import Session, duration_s, known_service, session
+from fleetctl.cli.session import Session, known_service, session
 from fleetctl.decide.attempts import Attempt, attempts
-from fleetctl.errors import NotFound, UsageError
+from fleetctl.errors import NotFound
 from fleetctl.model.names import ServiceName
 from fleetctl.store import SqlStore
 from fleetctl.views.explanation import explained, explanation
@@ -31,7 +32,7 @@ def explain(
     """Show a decision stage by stage: what was measured, what was wanted, what limited it."""
     with session() as now:
         name = known_service(now, service)
-        found = explanation(now.store, name, None if at is None else _moment(at))
+        found = explanation(now.store, name, None if at is None else moment(at))
         if found is None:
             raise unrecorded(now.store, name, at)
         if output is Format.NAME:
@@ -79,7 +80,7 @@ def unrecorded(store: SqlStore, service: ServiceName, at: str | None) -> NotFoun
         return NotFound(f"no decision about {service} is recorded{f' at {at}' if at else ' yet'}", hint="fleetctl run")
     # The next whole second: what is typed must not lie before the entry.
     since = datetime.fromtimestamp(ceil(begins), UTC).isoformat().replace("+00:00", "Z")
-    if _moment(at) >= begins:
+    if moment(at) >= begins:
         return NotFound(
             f"no decision about {service} is recorded at {at}: the fleet did not have it then",
             hint=f"fleetctl explain {service}",
@@ -89,13 +90,3 @@ def unrecorded(store: SqlStore, service: ServiceName, at: str | None) -> NotFoun
         f"no decision about {service} is recorded at {at}: the oldest time that is kept is {since}",
         hint=f"fleetctl explain {service}{f' --at {since}' if first else ''}",
     )
-
-
-def _moment(text: str) -> float:
-    if text[-1:] in "smhd" and text[:-1].replace(".", "", 1).isdigit():
-        return time.time() - duration_s(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no time", hint="write 10m (ago), or 2026-11-21T08:30:00Z") from None
-    return (moment if moment.tzinfo else moment.astimezone(UTC)).timestamp()

@@ -91,12 +91,15 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         tones: Callable[[str], Style],
         empty: str = "",
         named: str,
+        unnamed: bool = False,
     ) -> None:
+        """`unnamed`: the first column holds no names, and is as wide as it says."""
         super().__init__(id=named)
         self._columns = tuple(columns)
         self._name_of = name_of
         self._tones = tones
         self._empty = empty
+        self._unnamed = unnamed
         self._rows: Sequence[Row] = ()
         self._longest = 0
         self._cursor = 0
@@ -108,15 +111,16 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         """Take these rows in place of the ones before."""
         here = self.row_name
         self._rows = rows
-        self._longest = max((len(self._name_of(row)) for row in rows), default=0)
+        self._longest = 0 if self._unnamed else max((len(self._name_of(row)) for row in rows), default=0)
         self._sorted_by = sorted_by
         if here is not None and not (self._cursor < len(rows) and self._name_of(rows[self._cursor]) == here):
             self._cursor = next((at for at, row in enumerate(rows) if self._name_of(row) == here), self._cursor)
         self._cursor = max(0, min(self._cursor, len(rows) - 1))
         size = Size(0, len(rows) + 1)
-        if size != self.virtual_size:
+        grown = size != self.virtual_size
+        if grown:
             self.virtual_size = size
-        self.refresh()
+        self.refresh(layout=grown)
 
     @property
     def row(self) -> Row | None:
@@ -167,6 +171,10 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         self.post_message(self.Moved(self, self._name_of(self._rows[to])))
 
     # drawing
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """With `height: auto`: all rows, and a line of air for the words of an empty one."""
+        return max(3, len(self._rows) + 1)
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width

@@ -1,0 +1,49 @@
+"""Runs `fleetctl` itself: what the dashboard does and tells is what its commands do and tell."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TIMEOUT_S = 30.0
+"""Commands that only read or store an intent take a fraction of a second; a store that is locked takes longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    code: int
+    text: str
+    """stdout, then stderr."""
+
+
+def line(words: Sequence[str]) -> str:
+    """The command as a person would type it."""
+    return " ".join(("fleetctl", *words))
+
+
+def argv(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "fleetctl", *words]
+
+
+async def ask(words: Sequence[str], *, width: int) -> Answer:
+    """Run one command to its end. Never raises: a failure is an answer, too."""
+    environment = {**os.environ, "COLUMNS": str(width), "FLEETCTL_OUTPUT": "table"}
+    process = await asyncio.create_subprocess_exec(
+        *argv(words),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            said, complained = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return Answer(code=6, text=f"{line(words)} has not ended in {TIMEOUT_S:g} s")
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return Answer(code=process.returncode or 0, text=(said + complained).decode(errors="replace").rstrip())

@@ -1,0 +1,118 @@
+"""The first page: key figures, Services, and what becomes of the one under the cursor."""
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal
+
+from fleetctl.model.decisions import Event
+from fleetctl.tui.history_tables import event_columns
+from fleetctl.tui.listing import Sorting
+from fleetctl.tui.page import Page
+from fleetctl.tui.panels import Demand, Figures, Starts
+from fleetctl.tui.service_tables import pool_columns, service_columns
+from fleetctl.tui.table import VirtualTable
+from fleetctl.tui.tones import style_of
+from fleetctl.views.charts import DemandPoint
+from fleetctl.views.fleet import ServiceRow
+from fleetctl.views.looks import Look, PoolLine, pool_lines
+
+PANELS = ("decisions", "demand", "pools", "starts")
+"""By the keys 1 to 4 where there is room for one of them only."""
+
+
+class Dashboard(Page):
+    crumb = "services"
+
+    def __init__(self, *, ascii_only: bool) -> None:
+        super().__init__()
+        self._ascii = ascii_only
+        columns = service_columns(ascii_only, self._trace)
+        self._sorting: Sorting[ServiceRow] = Sorting(columns)
+        self._look: Look | None = None
+        self.services: VirtualTable[ServiceRow] = VirtualTable(
+            columns, name_of=lambda row: row.name, tones=style_of, named="services",
+            empty="no services are up; declare one: fleetctl init, then fleetctl up",
+        )  # fmt: skip
+        self._pools: VirtualTable[PoolLine] = VirtualTable(
+            pool_columns(), name_of=lambda one: one.name, tones=style_of, empty="no pools", named="pools"
+        )
+        self._events: VirtualTable[Event] = VirtualTable(
+            event_columns(), name_of=lambda one: f"{one.at} {one.subject}", tones=style_of,
+            empty="nothing decided yet", named="decisions", unnamed=True,
+        )  # fmt: skip
+        self._figures = Figures(id="figures")
+        self._demand = Demand(id="demand")
+        self._starts = Starts(id="starts")
+
+    def compose(self) -> ComposeResult:
+        yield self._figures
+        yield self.services
+        with Container(id="lower"):
+            with Horizontal(id="middle"):
+                yield self._demand
+                yield self._pools
+            with Horizontal(id="bottom"):
+                yield self._events
+                yield self._starts
+
+    def on_mount(self) -> None:
+        self._pools.border_title = "Pools and standby"
+        self._events.border_title = "What was decided, and why"
+        self._events.border_subtitle = "e explains the service under the cursor"
+        self.services.focus()
+        self.panel(PANELS[0])
+
+    def panel(self, name: str) -> None:
+        """The one that is shown where there is room for one only."""
+        for one in PANELS:
+            self.set_class(one == name, f"-{one}")
+        if self._look is not None:
+            self.call_after_refresh(self._details)
+
+    def show(self, look: Look) -> None:
+        self._look = look
+        self._figures.show(look)
+        rows = self._sorting.apply([row for row in look.services if row.state != "down"])
+        self.services.border_title = f"Services {len(rows)}"
+        self.services.border_subtitle = f"by {self._sorting.header}" if self._sorting.header else "worst first"
+        self.services.show(rows, sorted_by=self._sorting.header)
+        self._pools.show(pool_lines(look.view, look.services))
+        self._events.show(look.events)
+        self._details()
+
+    def on_virtual_table_moved(self) -> None:
+        self._details()
+
+    def on_resize(self) -> None:
+        if self._look is not None:
+            self.call_after_refresh(self.show, self._look)
+
+    @property
+    def subject(self) -> str:
+        if self._pools.has_focus:
+            return f"pool/{self._pools.row_name}" if self._pools.row_name else ""
+        name = self.services.row_name
+        return "" if name is None else f"service/{name}"
+
+    def filter(self, text: str) -> None:
+        self._sorting.only(text)
+        if self._look is not None:
+            self.show(self._look)
+
+    def sort(self, letter: str) -> bool:
+        if not self._sorting.by(letter):
+            return False
+        if self._look is not None:
+            self.show(self._look)
+        return True
+
+    def _trace(self, service: str) -> Sequence[DemandPoint]:
+        return () if self._look is None else self._look.traces.get(service, ())
+
+    def _details(self) -> None:
+        """Of the Service under the cursor."""
+        if self._look is not None:
+            service = self.services.row_name or ""
+            self._demand.show(self._look, service, ascii_only=self._ascii)
+            self._starts.show(self._look, service, ascii_only=self._ascii)

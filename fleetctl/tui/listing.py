@@ -1,0 +1,132 @@
+"""Pages that are one table: replicas, nodes, pools, events, schedules, cost, rollouts, cold starts."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from textual.app import ComposeResult
+
+from fleetctl.tui.page import Page
+from fleetctl.tui.table import TableColumn, VirtualTable
+from fleetctl.tui.tones import style_of
+from fleetctl.views.looks import Look
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[Row]):
+    """What one table shows, of all or of one subject."""
+
+    kind: str
+    """Of its rows' subjects, as in `replica`; empty: nothing can be done with a row."""
+    crumb: str
+    columns: tuple[TableColumn[Row], ...]
+    rows: Callable[[Look, str], Sequence[Row]]
+    """Of a look and a subject (empty: all), in the usual order."""
+    name_of: Callable[[Row], str]
+    empty: str
+
+
+class Sorting(Generic[Row]):
+    """The order and the choice of rows: both stay until they are changed."""
+
+    def __init__(self, columns: Sequence[TableColumn[Row]]) -> None:
+        self._columns = columns
+        self._by: TableColumn[Row] | None = None
+        self._descending = False
+        self._wanted: re.Pattern[str] | None = None
+        self._inverse = False
+
+    @property
+    def header(self) -> str:
+        return "" if self._by is None else self._by.header
+
+    def by(self, letter: str) -> bool:
+        """By the next column that begins so; once more turns the order, and the last column gives the usual one."""
+        found = [
+            one for one in self._columns if one.order is not None and one.header.lower().startswith(letter.lower())
+        ]
+        if not found:
+            return False
+        if self._by not in found:
+            self._by, self._descending = found[0], found[0].right
+        elif self._descending is self._by.right:
+            self._descending = not self._descending
+        else:
+            after = found.index(self._by) + 1
+            self._by = found[after] if after < len(found) else None
+            self._descending = self._by is not None and self._by.right
+        return True
+
+    def only(self, text: str) -> None:
+        """Raises `re.error`."""
+        self._inverse = text.startswith("!")
+        text = text[1:] if self._inverse else text
+        self._wanted = re.compile(text, re.IGNORECASE) if text else None
+
+    def apply(self, rows: Sequence[Row]) -> Sequence[Row]:
+        if self._wanted is not None:
+            rows = [row for row in rows if (self._wanted.search(self._text(row)) is None) is self._inverse]
+        if self._by is not None and self._by.order is not None:
+            order: Callable[[Row], Any] = self._by.order
+            rows = sorted(rows, key=lambda row: _sortable(order(row)), reverse=self._descending)
+        return rows
+
+    def _text(self, row: Row) -> str:
+        return " ".join(column.cell(row).text for column in self._columns)
+
+
+class ListPage(Page, Generic[Row]):
+    """A table that fills the page."""
+
+    def __init__(self, listing: Listing[Row], *, of: str = "") -> None:
+        super().__init__()
+        self.listing = listing
+        self.of = of
+        self.crumb = listing.crumb + (f"({of.partition('/')[2]})" if of else "")
+        self._sorting = Sorting(listing.columns)
+        self._look: Look | None = None
+        self.table: VirtualTable[Row] = VirtualTable(
+            listing.columns,
+            name_of=listing.name_of,
+            tones=style_of,
+            empty=listing.empty,
+            named="list",
+            unnamed=not listing.kind,
+        )
+
+    def compose(self) -> ComposeResult:
+        yield self.table
+
+    def on_mount(self) -> None:
+        self.table.focus()
+
+    def show(self, look: Look) -> None:
+        self._look = look
+        rows = self._sorting.apply(self.listing.rows(look, self.of))
+        self.table.border_title = f"{self.crumb} {len(rows)}"
+        self.table.show(rows, sorted_by=self._sorting.header)
+
+    @property
+    def subject(self) -> str:
+        name = self.table.row_name
+        return f"{self.listing.kind}/{name}" if self.listing.kind and name is not None else ""
+
+    def filter(self, text: str) -> None:
+        self._sorting.only(text)
+        if self._look is not None:
+            self.show(self._look)
+
+    def sort(self, letter: str) -> bool:
+        if not self._sorting.by(letter):
+            return False
+        if self._look is not None:
+            self.show(self._look)
+        return True
+
+
+def _sortable(value: object) -> tuple[int, Any]:
+    """What is not known comes first, or last when turned."""
+    return (0, 0) if value is None else (1, value)

@@ -1,0 +1,190 @@
+"""The pictures of the dashboard: key figures, demand against capacity, starts by stage."""
+
+import time
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widgets import Static
+
+from fleetctl.decide.histograms import requests
+from fleetctl.tui.tones import style_of
+from fleetctl.views.charts import Bar, DemandPoint, WaterfallRow, demand_chart, stage_chart, waterfall
+from fleetctl.views.figures import ago, dollars, figure
+from fleetctl.views.fleet import ServiceRow
+from fleetctl.views.looks import TRACE_S, Look
+from fleetctl.views.starts import cold_start
+
+WAITED_LONG_S = 5.0
+"""A queue whose oldest request has waited longer is shown as trouble."""
+HOURS_A_MONTH = 730.0
+COMING_MAX = 6
+"""Starts that go on, drawn one by one; more are counted."""
+
+
+class Figures(Static):
+    """Five key figures side by side: each a name, a value and a line of what is behind it."""
+
+    def show(self, look: Look) -> None:
+        wide = self.size.width >= _WIDE
+        figures = [_cost(look), _ready(look), _queue(look), _promise(look), _standby(look)]
+        room = max(12, self.size.width // len(figures))
+        text = Text(no_wrap=True, overflow="crop")
+        for name, _, _, _ in figures:
+            text.append(f"▌{name}".ljust(room)[:room], style_of("quiet"))
+        text.append("\n")
+        for _, value, tone, _ in figures:
+            text.append("▌", style_of(tone or "strong"))
+            text.append(value.ljust(room - 1)[: room - 1], style_of(tone or "strong"))
+        if wide:
+            text.append("\n")
+            for _, _, _, more in figures:
+                text.append(f"▌{more}".ljust(room)[:room], style_of("quiet"))
+        self.update(text)
+
+
+_WIDE = 100
+
+_Figure = tuple[str, str, str, str]
+
+
+def _cost(look: Look) -> _Figure:
+    total, unpriced = look.view.price_per_hour
+    if not look.now:
+        prices = [row.price_per_hour for row in look.services]
+        total, unpriced = sum(price or 0.0 for price in prices), sum(price is None for price in prices)
+    cap = look.max_cost_per_hour
+    value = dollars(total) + (f" + {unpriced}?" if unpriced else "")
+    more = f"cap {dollars(cap)}" if cap is not None else f"{dollars(total * HOURS_A_MONTH)} a month"
+    return "COST $/H", value, "bad" if cap is not None and total > cap else "", more
+
+
+def _ready(look: Look) -> _Figure:
+    ready, desired = sum(row.ready for row in look.services), sum(row.desired for row in look.services)
+    coming = sum(row.booting for row in look.services)
+    leaving = sum(1 for one in look.view.replicas if one.role == "draining")
+    more = ", ".join(f"{count} {word}" for count, word in ((coming, "starting"), (leaving, "draining")) if count)
+    return "READY/TARGET", f"{ready}/{desired}", "busy" if ready != desired else "", more or "settled"
+
+
+def _queue(look: Look) -> _Figure:
+    known = [row.queued for row in look.services if row.queued is not None]
+    oldest = max((row.oldest_wait_s or 0.0 for row in look.services), default=0.0)
+    if not known and look.services:
+        return "QUEUE", "?", "warn", "the gateway does not answer"
+    tone = "bad" if oldest > WAITED_LONG_S else "warn" if sum(known) else ""
+    return "QUEUE", figure(sum(known)), tone, f"oldest {oldest:.1f}s" if sum(known) else "nobody waits"
+
+
+def _promise(look: Look) -> _Figure:
+    """The share of all requests with a promise that had their first token in time."""
+    asked = kept = 0.0
+    worst: ServiceRow | None = None
+    for row in look.services:
+        share = row.promise.kept
+        memory = look.view.memories.get(row.name)
+        ttft = memory.tally.ttft if memory is not None and memory.tally is not None else None
+        if share is None or ttft is None:
+            continue
+        asked += requests(ttft)
+        kept += requests(ttft) * share
+        if worst is None or share < (worst.promise.kept or 0.0):
+            worst = row
+    if not asked:
+        return "PROMISE KEPT", "-", "quiet", "nothing is promised" if look.services else ""
+    broken = worst is not None and (worst.promise.kept or 0.0) * 100 < worst.promise.percentile
+    return "PROMISE KEPT", f"{kept / asked:.1%}", "bad" if broken else "good", f"least: {worst.name if worst else ''}"
+
+
+def _standby(look: Look) -> _Figure:
+    ready, wanted = sum(row.standby_ready for row in look.services), sum(row.standby_wanted for row in look.services)
+    tiers: dict[str, int] = {}
+    for row in look.services:
+        if row.standby_ready:
+            tiers[row.tier] = tiers.get(row.tier, 0) + row.standby_ready
+    more = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) or ("none ready" if wanted else "none wanted")
+    return "STANDBY", f"{ready}/{wanted}", "warn" if ready < wanted else "plan" if wanted else "quiet", more
+
+
+class Demand(Static):
+    """Demand against what is ready and what is decided, of one Service, in replicas."""
+
+    def show(self, look: Look, service: str, *, ascii_only: bool) -> None:
+        points: Sequence[DemandPoint] = look.traces.get(service, ())
+        recent = [point for point in points if point.t_s >= look.at - TRACE_S]
+        self.border_title = f"Demand and replicas: {service or '-'}, {_span(recent)}"
+        self.border_subtitle = "demand = concurrency ÷ target a replica"
+        if self.size.width < 20 or self.size.height < 5:
+            return
+        lines = demand_chart(
+            recent, width=self.size.width, height=self.size.height - 3, ascii_only=ascii_only, colour=True
+        )
+        self.update(Text.from_ansi("\n".join(lines), no_wrap=True))
+
+
+class Starts(Static):
+    """Starts of one Service: those that go on, else how long each stage takes (p50, p95)."""
+
+    def show(self, look: Look, service: str, *, ascii_only: bool) -> None:
+        if self.size.width < 20:
+            return
+        coming = [one for one in look.view.replicas_of(service) if one.ready_at is None and one.asleep_at is None]
+        width = self.size.width
+        if coming:
+            self.border_title = f"Starting now: {service}"
+            rows = [cold_start(one) for one in coming[:COMING_MAX]]
+            lines = waterfall(rows, width=width, ascii_only=ascii_only, colour=True)
+            if len(coming) > COMING_MAX:
+                lines.append(f"and {len(coming) - COMING_MAX} more")
+            self.border_subtitle = ""
+        else:
+            ended = [one for one in look.starts if one.service == service and one.outcome == "ready"]
+            self.border_title = f"Starts by stage: {service or '-'}"
+            rows = [
+                WaterfallRow(
+                    label=one.replica,
+                    bars=tuple(
+                        Bar(
+                            stage=stage.name,
+                            start_s=max(0.0, stage.started_at - one.decided_at),
+                            end_s=None if stage.ended_at is None else stage.ended_at - one.decided_at,
+                        )
+                        for stage in one.stages
+                    ),
+                )
+                for one in ended
+            ]
+            lines = stage_chart(rows, width=width, ascii_only=ascii_only, colour=True)
+            self.border_subtitle = f"of {len(ended)} starts" if ended else ""
+        self.update(Text.from_ansi("\n".join(lines), no_wrap=True))
+
+
+def crumb_line(look: Look | None, crumbs: Sequence[str], *, context: str, read_only: bool, width: int) -> Text:
+    """`fleetctl › prod › services   RO   data 0.4 s old   ● live 14:03:22`."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(" fleetctl", style_of("strong"))
+    text.append(f" › {context}", style_of("warn"))
+    for crumb in crumbs:
+        text.append(f" › {crumb}")
+    text.append("   RO" if read_only else "   RW", style_of("good" if read_only else "bad"))
+    if look is None:
+        return text
+    if look.now:
+        age = look.data_age_s
+        old = age is not None and age > _OLD_S
+        said = "no decision yet" if age is None else f"data {age:.1f}s old" if age < 60 else f"data {ago(age)} old"
+        if old:
+            said += ": no controller decides? fleetctl daemon status"
+        text.append(f"   {said}", style_of("bad" if old else "quiet"))
+        right = Text(f"● live {time.strftime('%H:%M:%S')} ", style_of("good"))
+    else:
+        right = Text(f"▶ {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(look.at))} ", style_of("plan"))
+    text.truncate(max(0, width - right.cell_len - 1), overflow="ellipsis", pad=True)
+    return text.append(" ").append_text(right)
+
+
+_OLD_S = 15.0
+"""A controller decides every two seconds; data older than this is stale."""
+
+
+def _span(points: Sequence[DemandPoint]) -> str:
+    return "no data yet" if len(points) < 2 else f"last {ago(points[-1].t_s - points[0].t_s)}"

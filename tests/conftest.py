@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-for folder in ("unit", "contract/clouds", "contract/aws", "contract/gcp", "contract/azure", "contract/ssh"):
+for folder in ("unit", "tui", "contract/clouds", "contract/aws", "contract/gcp", "contract/azure", "contract/ssh"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 LIVE = Path(__file__).parent / "contract/clouds/test_live.py"

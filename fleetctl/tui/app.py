@@ -12,6 +12,8 @@ from rich.text import Text
 from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.events import Resize
+from textual.geometry import Size
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
@@ -116,6 +118,7 @@ class Top(App[None]):
         self._command = Input(id="command", placeholder="")
         self._after: Callable[[str], None] | None = None
         self._reading = False
+        self._width = 80
         self.failure = ""
         """Why the last look failed; empty: it did not."""
 
@@ -128,15 +131,16 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         self._command.can_focus = False
-        self._fit()
+        self._fit(self.size)
         self.set_interval(self._setting.interval_s, self._read)
         self._read()
 
-    def on_resize(self) -> None:
-        self._fit()
+    def on_resize(self, resized: Resize) -> None:
+        self._fit(resized.size)
 
-    def _fit(self) -> None:
-        narrow = self.size.width < NARROW_COLUMNS or self.size.height < NARROW_LINES
+    def _fit(self, size: Size) -> None:
+        self._width = size.width
+        narrow = size.width < NARROW_COLUMNS or size.height < NARROW_LINES
         self.screen.set_class(narrow, "-narrow")
         self._frame()
 
@@ -179,14 +183,14 @@ class Top(App[None]):
                 [page.crumb for page in self._pages],
                 context=self._setting.context,
                 read_only=self._setting.read_only,
-                width=self.size.width,
+                width=self._width,
             )
         )
         if self.failure:
             self._keys.update(Text(f" the store cannot be read: {self.failure}", style="bold red", no_wrap=True))
         else:
             past = isinstance(self._source, Past)
-            self._keys.update(keys_line(read_only=self._setting.read_only, past=past, width=self.size.width))
+            self._keys.update(keys_line(read_only=self._setting.read_only, past=past, width=self._width))
 
     # pages
 

@@ -26,7 +26,6 @@ class Dashboard(Page):
 
     def __init__(self, *, ascii_only: bool) -> None:
         super().__init__()
-        self._ascii = ascii_only
         columns = service_columns(ascii_only, self._trace)
         self._sorting: Sorting[ServiceRow] = Sorting(columns)
         self._look: Look | None = None
@@ -42,8 +41,8 @@ class Dashboard(Page):
             empty="nothing decided yet", named="decisions", unnamed=True,
         )  # fmt: skip
         self._figures = Figures(id="figures")
-        self._demand = Demand(id="demand")
-        self._starts = Starts(id="starts")
+        self._demand = Demand(named="demand", ascii_only=ascii_only)
+        self._starts = Starts(named="starts", ascii_only=ascii_only)
 
     def compose(self) -> ComposeResult:
         yield self._figures
@@ -75,7 +74,7 @@ class Dashboard(Page):
         self._figures.show(look)
         rows = self._sorting.apply([row for row in look.services if row.state != "down"])
         self.services.border_title = f"Services {len(rows)}"
-        self.services.border_subtitle = f"by {self._sorting.header}" if self._sorting.header else "worst first"
+        self.services.border_subtitle = self._sorting.told or "worst first"
         self.services.show(rows, sorted_by=self._sorting.header)
         self._pools.show(pool_lines(look.view, look.services))
         self._events.show(look.events)
@@ -114,5 +113,5 @@ class Dashboard(Page):
         """Of the Service under the cursor."""
         if self._look is not None:
             service = self.services.row_name or ""
-            self._demand.show(self._look, service, ascii_only=self._ascii)
-            self._starts.show(self._look, service, ascii_only=self._ascii)
+            self._demand.show(self._look, service)
+            self._starts.show(self._look, service)

@@ -43,6 +43,14 @@ class Sorting(Generic[Row]):
     def header(self) -> str:
         return "" if self._by is None else self._by.header
 
+    @property
+    def told(self) -> str:
+        """`by TTFT, only /chat/`; empty: the usual order of all."""
+        parts = [f"by {self._by.header}{' ▼' if self._descending else ' ▲'}"] if self._by is not None else []
+        if self._wanted is not None:
+            parts.append(f"{'without' if self._inverse else 'only'} /{self._wanted.pattern}/")
+        return ", ".join(parts)
+
     def by(self, letter: str) -> bool:
         """By the next column that begins so; once more turns the order, and the last column gives the usual one."""
         found = [
@@ -107,6 +115,7 @@ class ListPage(Page, Generic[Row]):
         self._look = look
         rows = self._sorting.apply(self.listing.rows(look, self.of))
         self.table.border_title = f"{self.crumb} {len(rows)}"
+        self.table.border_subtitle = self._sorting.told
         self.table.show(rows, sorted_by=self._sorting.header)
 
     @property

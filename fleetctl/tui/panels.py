@@ -25,9 +25,9 @@ class Figures(Static):
     """Five key figures side by side: each a name, a value and a line of what is behind it."""
 
     def show(self, look: Look) -> None:
-        wide = self.size.width >= _WIDE
+        wide = self.content_size.width >= _WIDE
         figures = [_cost(look), _ready(look), _queue(look), _promise(look), _standby(look)]
-        room = max(12, self.size.width // len(figures))
+        room = max(12, self.content_size.width // len(figures))
         text = Text(no_wrap=True, overflow="crop")
         for name, _, _, _ in figures:
             text.append(f"▌{name}".ljust(room)[:room], style_of("quiet"))
@@ -105,34 +105,53 @@ def _standby(look: Look) -> _Figure:
     return "STANDBY", f"{ready}/{wanted}", "warn" if ready < wanted else "plan" if wanted else "quiet", more
 
 
-class Demand(Static):
-    """Demand against what is ready and what is decided, of one Service, in replicas."""
+class Picture(Static):
+    """A picture of one Service, drawn again when its room changes."""
 
-    def show(self, look: Look, service: str, *, ascii_only: bool) -> None:
+    def __init__(self, *, named: str, ascii_only: bool) -> None:
+        super().__init__(id=named)
+        self.ascii_only = ascii_only
+        self._shown: tuple[Look, str] | None = None
+
+    def show(self, look: Look, service: str) -> None:
+        self._shown = look, service
+        if self.content_size.width >= _LEAST_COLUMNS and self.content_size.height >= _LEAST_LINES:
+            self.draw(look, service)
+
+    def on_resize(self) -> None:
+        if self._shown is not None:
+            self.show(*self._shown)
+
+    def draw(self, look: Look, service: str) -> None:
+        raise NotImplementedError
+
+
+_LEAST_COLUMNS, _LEAST_LINES = 20, 5
+
+
+class Demand(Picture):
+    """Demand against what is ready and what is decided, in replicas."""
+
+    def draw(self, look: Look, service: str) -> None:
         points: Sequence[DemandPoint] = look.traces.get(service, ())
         recent = [point for point in points if point.t_s >= look.at - TRACE_S]
         self.border_title = f"Demand and replicas: {service or '-'}, {_span(recent)}"
         self.border_subtitle = "demand = concurrency ÷ target a replica"
-        if self.size.width < 20 or self.size.height < 5:
-            return
-        lines = demand_chart(
-            recent, width=self.size.width, height=self.size.height - 3, ascii_only=ascii_only, colour=True
-        )
+        room = self.content_size
+        lines = demand_chart(recent, width=room.width, height=room.height - 3, ascii_only=self.ascii_only, colour=True)
         self.update(Text.from_ansi("\n".join(lines), no_wrap=True))
 
 
-class Starts(Static):
-    """Starts of one Service: those that go on, else how long each stage takes (p50, p95)."""
+class Starts(Picture):
+    """Starts: those that go on, else how long each stage takes (p50, p95)."""
 
-    def show(self, look: Look, service: str, *, ascii_only: bool) -> None:
-        if self.size.width < 20:
-            return
+    def draw(self, look: Look, service: str) -> None:
         coming = [one for one in look.view.replicas_of(service) if one.ready_at is None and one.asleep_at is None]
-        width = self.size.width
+        width = self.content_size.width
         if coming:
             self.border_title = f"Starting now: {service}"
             rows = [cold_start(one) for one in coming[:COMING_MAX]]
-            lines = waterfall(rows, width=width, ascii_only=ascii_only, colour=True)
+            lines = waterfall(rows, width=width, ascii_only=self.ascii_only, colour=True)
             if len(coming) > COMING_MAX:
                 lines.append(f"and {len(coming) - COMING_MAX} more")
             self.border_subtitle = ""
@@ -153,7 +172,7 @@ class Starts(Static):
                 )
                 for one in ended
             ]
-            lines = stage_chart(rows, width=width, ascii_only=ascii_only, colour=True)
+            lines = stage_chart(rows, width=width, ascii_only=self.ascii_only, colour=True)
             self.border_subtitle = f"of {len(ended)} starts" if ended else ""
         self.update(Text.from_ansi("\n".join(lines), no_wrap=True))
 

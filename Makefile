@@ -21,7 +21,7 @@ demo: .venv/.base
 	$(BIN)/fleetctl demo
 
 test: .venv/.dev
-	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract $(NOT_CLOUDS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract tests/tui $(NOT_CLOUDS)
 	$(PYTEST) tests/e2e $(NOT_CLOUDS)
 	$(NO_ROUTE) $(PYTEST) -n $(WORKERS) $(wildcard $(CLOUDS))
 

@@ -57,7 +57,7 @@ def a_look(*, services: int = 8, replicas: int = 3, at: float = NOW) -> Look:
                         phase=InstancePhase.READY,
                         phase_at=at - 3600.0,
                         created_at=at - 3700.0,
-                    )  # fmt: skip
+                    )
                 )
             loading = index == 1 and number == replicas - 1
             held.append(
@@ -75,7 +75,7 @@ def a_look(*, services: int = 8, replicas: int = 3, at: float = NOW) -> Look:
                         Stage(name="boot", started_at=at - 100.0, ended_at=at - 80.0),
                         Stage(name="weights", started_at=at - 80.0, ended_at=None if loading else at - 62.0),
                     ),
-                )  # fmt: skip
+                )
             )
         ready = replicas - (index == 1)
         wanted = replicas + (index == 2)
@@ -121,7 +121,7 @@ def a_look(*, services: int = 8, replicas: int = 3, at: float = NOW) -> Look:
                 Stage(name="weights", started_at=at - 250.0, ended_at=at - 210.0),
                 Stage(name="engine", started_at=at - 210.0, ended_at=at - 200.0),
             ),
-        )  # fmt: skip
+        )
     ]
     return Look(
         at=at, view=view, services=service_rows(view), events=events, starts=starts, traces=traces,

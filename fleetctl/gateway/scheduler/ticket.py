@@ -1,9 +1,14 @@
 """One request's place, and the slot that it may hold."""
 
 from enum import Enum, IntEnum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fleetctl.model.names import ReplicaId, ServiceName
+
+if TYPE_CHECKING:
+    from fleetctl.gateway.scheduler.affinity import Link
+    from fleetctl.gateway.scheduler.fairness import Share
+    from fleetctl.gateway.scheduler.replicas import Replica
 
 
 class Band(IntEnum):
@@ -59,9 +64,37 @@ class Ticket:
     """What the arbiter knows of one request. The data plane fills in the first part before it asks."""
 
     __slots__ = (
-        "adapter", "arrived_s", "avoids", "band", "input_tokens", "number", "output_tokens", "patience_s", "phase",
-        "place", "prefix", "retriable", "retried", "seat", "service", "size_bytes", "tenant", "uncached_tokens",
+        "adapter", "again", "alone", "arrived_s", "avoids", "band", "charge", "deadline_s", "delivered_before",
+        "granted_s", "heard", "held", "input_tokens", "link", "links", "number", "output_tokens", "overdue_s",
+        "patience_s", "phase", "place", "prefilling", "prefix", "replica", "retriable", "retried", "seat", "service",
+        "share", "size_bytes", "streams", "tenant", "uncached_tokens",
     )  # fmt: skip
+
+    # written by the arbiter when it has a use for them, so that a ticket is cheap to make
+    deadline_s: float
+    """When it gets no slot any more."""
+    share: "Share"
+    """Its tenant's place in its band."""
+    links: "tuple[Link, ...]"
+    """What its prompt begins with, shortest first."""
+    link: "Link | None"
+    """The one by which it waits; None: it does not."""
+    again: bool
+    """It waits to be tried again."""
+    overdue_s: float
+    """How long it waits for a replica that knows its prompt; then any will do. 0: it has not begun to."""
+    replica: "Replica"
+    """Whose slot it holds, held last, or waits for."""
+    granted_s: float
+    charge: float
+    """Virtual time that its tenant was charged for it."""
+    heard: bool
+    prefilling: int
+    """Tokens that its replica computes before its first byte; 0: its first byte says nothing of that."""
+    alone: bool
+    """Its replica computed no other prompt when it came."""
+    delivered_before: int
+    """What its replica had computed when it came."""
 
     def __init__(self, service: ServiceName) -> None:
         # filled in by the data plane
@@ -81,6 +114,8 @@ class Ticket:
         """How long the client itself would wait for a slot; None: as long as the route allows."""
         self.size_bytes = 0
         """Of the body, which is held until the answer begins."""
+        self.streams = False
+        """It asks for a stream: its first byte comes as soon as its prompt is computed, and tells how fast that was."""
         # written by the arbiter
         self.phase = Phase.NEW
         self.arrived_s = 0.0
@@ -95,3 +130,5 @@ class Ticket:
         """At the grant: should this replica fail it before the first byte, another may try."""
         self.place: object = None
         """The queue's own note of where it stands."""
+        self.held: object = None
+        """The quotas' own note of what its tenant's limits hold for it."""

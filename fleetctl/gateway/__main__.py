@@ -1,18 +1,16 @@
 """`python -m fleetctl.gateway`: the data plane as a process of its own."""
 
 import argparse
-import asyncio
 import logging
-import logging.handlers
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 
 from fleetctl.errors import FleetError
+from fleetctl.gateway.settings import Settings
+from fleetctl.gateway.shared_log import SharedLog
 
-_LOG_LIMIT_BYTES = 10 * 1024 * 1024
-"""Nothing is logged per request; at this size one older file is kept beside the log."""
 _READY = b"ready"
 
 
@@ -22,45 +20,47 @@ def main() -> int:
     parser.add_argument(
         "--admin-socket", required=True, type=Path, metavar="PATH", help="Unix socket of the controller"
     )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that carry requests")
+    parser.add_argument("--tls-certificate", type=Path, metavar="FILE", help="PEM; read again at SIGHUP")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM; left out: in the certificate's file")
+    parser.add_argument("--access-log", type=Path, metavar="FILE", help="a line of JSON per request")
+    parser.add_argument("--access-log-sample", type=float, default=1.0, metavar="SHARE", help="of the answered ones")
+    parser.add_argument("--metrics-listen", default="", metavar="HOST:PORT", help="/metrics and /healthz alone")
     parser.add_argument("--log", type=Path, metavar="FILE", help="log to this file instead of stderr")
     parser.add_argument("--detach", action="store_true", help="go to the background when ready")
     options = parser.parse_args()
     admin_socket, log = options.admin_socket.absolute(), options.log.absolute() if options.log else None
+    settings = Settings(
+        listen=options.listen,
+        admin_socket=admin_socket,
+        workers=max(1, options.workers),
+        tls_certificate=options.tls_certificate,
+        tls_key=options.tls_key,
+        access_log=options.access_log,
+        access_log_sample=options.access_log_sample,
+        metrics_listen=options.metrics_listen,
+    )
     if not options.detach:
-        return _run(options.listen, admin_socket, log, lambda _: None)
-    return _detach(lambda ready: _run(options.listen, admin_socket, log, ready))
+        return _run(settings, log, lambda _: None)
+    return _detach(lambda ready: _run(settings, log, ready, detached=True))
 
 
-def _run(listen: str, admin_socket: Path, log: Path | None, ready: Callable[[str], None]) -> int:
+def _run(settings: Settings, log: Path | None, ready: Callable[[str], None], *, detached: bool = False) -> int:
     from fleetctl.gateway.serving import serve  # after the fork: nothing of it may be shared between two processes
 
-    handler = (
-        logging.handlers.RotatingFileHandler(log, maxBytes=_LOG_LIMIT_BYTES, backupCount=1)
-        if log
-        else logging.StreamHandler()
+    logging.basicConfig(
+        handlers=[SharedLog(log) if log else logging.StreamHandler()],
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
     )
-    logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        _loop_of_choice(serve(listen, admin_socket, ready=ready))
+        serve(settings, ready=ready, reload=lambda: settings, detached=detached)
     except FleetError as error:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  the process's own last word
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     return 0
-
-
-def _loop_of_choice(work: Coroutine[None, None, None]) -> None:
-    """uvloop where it is installed: it carries about twice the requests per core."""
-    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    try:
-        import uvloop
-    except ImportError:
-        pass
-    else:
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(work)
 
 
 def _detach(run: Callable[[Callable[[str], None]], int]) -> int:

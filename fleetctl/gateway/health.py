@@ -8,6 +8,7 @@ from fleetctl.model.names import ServiceName
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayHealth:
     pid: int
+    """Of the gateway's first process: when it ends, all have ended."""
     version: str
     listen: str
     """The public `host:port`."""
@@ -17,3 +18,5 @@ class GatewayHealth:
     """The largest it has followed; 0: none yet."""
     services: tuple[ServiceName, ...]
     stopping: bool
+    workers: tuple[int, ...] = ()
+    """Process ids of those that carry bytes, where they are not `pid` itself."""

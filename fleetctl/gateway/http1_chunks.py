@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from fleetctl.gateway.limits import CHUNK_LINE_LIMIT_BYTES, TRAILER_LIMIT_BYTES
+from fleetctl.gateway.limits import CHUNK_EXTENSIONS_LIMIT_BYTES, CHUNK_LINE_LIMIT_BYTES, TRAILER_LIMIT_BYTES
 
 
 class BadFraming(Exception):
@@ -12,7 +12,13 @@ class BadFraming(Exception):
 
 # RFC 9112, section 7.1. Extensions are accepted and ignored; nothing that could end a line early is in them.
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?\r\n")
-_TRAILERS: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*\r\n")
+_PLAIN_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+_TRAILER_LINE: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+)?\r\n")
+
+_PLAIN_LINE_BYTES: Final = 10
+"""The longest size line without an extension."""
+_PIECE_BYTES: Final = 4096
+"""Below this payload is collected in one piece: an object for each chunk of two bytes takes 25 times their memory."""
 
 _SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)
 
@@ -23,15 +29,26 @@ class ChunkScanner:
     `feed` returns how many of the bytes belong to the body once it is complete, and -1 while it is not.
     """
 
-    __slots__ = ("_line", "_missing", "_state", "keep", "payload", "payload_bytes")
+    __slots__ = (
+        "_extensions_bytes",
+        "_line",
+        "_missing",
+        "_state",
+        "_trailers_bytes",
+        "keep",
+        "payload",
+        "payload_bytes",
+    )
 
     def __init__(self, *, keep: bool = False) -> None:
         self._state = _SIZE
         self._missing = 0
         self._line = b""
         self.keep = keep
-        self.payload: list[bytes] = []
+        self.payload: list[bytes | bytearray] = []
         self.payload_bytes = 0
+        self._extensions_bytes = 0
+        self._trailers_bytes = 0
 
     @property
     def between_chunks(self) -> bool:
@@ -41,6 +58,10 @@ class ChunkScanner:
     def feed(self, data: bytes) -> int:
         """Raises `BadFraming`."""
         position, size = 0, len(data)
+        if self._state == _SIZE and not self._line and not self.keep:
+            position = self._skip_whole(data, size)
+            if position == size:
+                return -1
         while True:
             if self._state == _SIZE:
                 if self._line:  # a line cut by the end of a read
@@ -48,6 +69,7 @@ class ChunkScanner:
                     if position < 0:
                         return -1
                     length = int(self._line.partition(b";")[0], 16)
+                    line_bytes = len(self._line)
                     self._line = b""
                 else:
                     if position == size:
@@ -57,7 +79,10 @@ class ChunkScanner:
                         self._begin_line(data[position:], CHUNK_LINE_LIMIT_BYTES)
                         return -1
                     length = int(found[1], 16)
+                    line_bytes = found.end() - position
                     position = found.end()
+                if line_bytes > _PLAIN_LINE_BYTES:
+                    self._count_extension(line_bytes)
                 self._missing = length
                 self._state = _DATA if length else _TRAILER
             if self._state == _DATA:
@@ -81,31 +106,68 @@ class ChunkScanner:
                 self._state = _SIZE
                 continue
             if self._state == _TRAILER:
-                if self._line:
-                    position = self._continue_line(data, _TRAILERS, TRAILER_LIMIT_BYTES)
-                    if position < 0:
-                        return -1
-                    self._line = b""
-                else:
-                    found = _TRAILERS.match(data, position)
-                    if found is None:
-                        if position < size:
-                            self._begin_line(data[position:], TRAILER_LIMIT_BYTES)
-                        return -1
-                    position = found.end()
-                self._state = _DONE
+                position = self._read_trailers(data, position)
+                if position >= 0:
+                    self._state = _DONE
                 return position
             if self._state == _DONE:
                 return 0
 
+    def _skip_whole(self, data: bytes, size: int) -> int:
+        """How much of it is whole chunks without extensions, as a stream of events usually comes."""
+        position = 0
+        while (found := _PLAIN_SIZE_LINE.match(data, position)) is not None:
+            start = found.end()
+            end = start + int(found[1], 16)
+            if data[end : end + 2] != b"\r\n" or end == start:
+                break
+            self.payload_bytes += end - start
+            position = end + 2
+            if position == size:
+                break
+        return position
+
     def _take(self, data: bytes, start: int, end: int) -> None:
         self.payload_bytes += end - start
-        if self.keep and end > start:
+        if not self.keep or end == start:
+            return
+        if end - start >= _PIECE_BYTES:
             self.payload.append(data[start:end])
+        elif self.payload and isinstance(last := self.payload[-1], bytearray):
+            last += data[start:end]
+        else:
+            self.payload.append(bytearray(data[start:end]))
+
+    def _count_extension(self, line_bytes: int) -> None:
+        self._extensions_bytes += line_bytes
+        if line_bytes > CHUNK_LINE_LIMIT_BYTES or self._extensions_bytes > CHUNK_EXTENSIONS_LIMIT_BYTES:
+            raise BadFraming("the chunk extensions are too long")
+
+    def _read_trailers(self, data: bytes, position: int) -> int:
+        """Where in `data` the empty line after the trailers ends; -1 while it has not come."""
+        while True:
+            if self._line:
+                position = self._continue_line(data, _TRAILER_LINE, CHUNK_LINE_LIMIT_BYTES)
+                if position < 0:
+                    return -1
+                line_bytes = len(self._line)
+                self._line = b""
+            else:
+                found = _TRAILER_LINE.match(data, position)
+                if found is None:
+                    if position < len(data):
+                        self._begin_line(data[position:], CHUNK_LINE_LIMIT_BYTES)
+                    return -1
+                line_bytes = found.end() - position
+                position = found.end()
+            self._trailers_bytes += line_bytes
+            if line_bytes > CHUNK_LINE_LIMIT_BYTES or self._trailers_bytes > TRAILER_LIMIT_BYTES:
+                raise BadFraming("the trailers are too long")
+            if line_bytes == 2:
+                return position
 
     def _begin_line(self, line: bytes, limit: int) -> None:
-        ended = b"\r\n\r\n" in line if self._state == _TRAILER else b"\n" in line
-        if ended or len(line) > limit or not _may_become(line, self._state):
+        if b"\n" in line or len(line) > limit or not _may_become(line, self._state):
             raise BadFraming("a chunk's size or trailer is malformed")
         self._line = line
 
@@ -117,15 +179,14 @@ class ChunkScanner:
         if found is None:
             self._begin_line(line, limit)
             return -1
+        if found.end() > limit:
+            raise BadFraming("a chunk's size or trailer is too long")
         self._line = found[0]
         return found.end() - before
 
 
 _SIZE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{1,8}(?:[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?)?\r?")
-_TRAILER_BEGUN: Final = re.compile(
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*"
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?::[\t\x20-\x7e\x80-\xff]*+)?)?\r?"
-)
+_TRAILER_BEGUN: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?::[\t\x20-\x7e\x80-\xff]*+)?)?\r?")
 
 
 def _may_become(line: bytes, state: int) -> bool:

@@ -1,7 +1,7 @@
-"""Heads of requests and answers, judged by a grammar with no leniency; what is forwarded is what was judged."""
+"""Heads of requests, judged by a grammar with no leniency; what is forwarded is what was judged."""
 
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import httptools
 
@@ -11,54 +11,119 @@ from fleetctl.gateway.limits import HEAD_LIMIT_BYTES, HEADERS_LIMIT
 # RFC 9110, sections 5.1, 5.5 and 5.6.2; RFC 9112, sections 3 and 4. Within a line quantifiers are possessive, and a
 # line is matched in one way only: matching is linear. Those of whole groups are not: before Python 3.11.5 they match
 # what they must not (python/cpython#106052).
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
-_FIELDS: Final = rb"((?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*)\r\n"
-_REQUEST: Final = re.compile(rb"(" + _TOKEN + rb"{1,32}+) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.([01])\r\n" + _FIELDS)
-_ANSWER: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2}(?: " + _VALUE + rb"*+)?)\r\n" + _FIELDS)
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
+FIELDS: Final = rb"((?:" + TOKEN + rb"++:" + VALUE + rb"*+\r\n)*)\r\n"
+_REQUEST: Final = re.compile(rb"(" + TOKEN + rb"{1,32}+) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.([01])\r\n" + FIELDS)
 
 _REQUEST_NOTED: Final = re.compile(
-    rb"\n(content-length|transfer-encoding|host|connection|keep-alive|proxy-connection"
-    rb"|proxy-authorization|te|trailer|upgrade|http2-settings|expect|x-fleetctl-service):([^\r]*+)\r",
+    rb"\n(content-length|transfer-encoding|host|connection|keep-alive|proxy-connection|proxy-authorization|te|trailer"
+    rb"|upgrade|http2-settings|expect|authorization|x-api-key|api-key|traceparent|x-request-id"
+    rb"|x-fleetctl-(?:service|priority|timeout)):([^\r]*+)\r",
     re.IGNORECASE,
 )
-_ANSWER_NOTED: Final = re.compile(
-    rb"\n(content-length|transfer-encoding|connection|keep-alive|proxy-connection|upgrade):([^\r]*+)\r",
-    re.IGNORECASE,
-)
+_CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key"))
+_OURS: Final = {
+    b"x-fleetctl-service": "service",
+    b"x-fleetctl-priority": "priority",
+    b"x-fleetctl-timeout": "timeout",
+}
 _NEVER_NAMED: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"authorization"))
 """`Connection: content-length` would make us drop what frames the message."""
-_DIGITS: Final = re.compile(rb"[0-9]{1,15}")
+_LENGTH_DIGITS_MAX: Final = 15
+_DIGITS: Final = re.compile(rb"[0-9]{1,%d}" % _LENGTH_DIGITS_MAX)
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
-_REQUEST_BEGUN: Final = re.compile(_TOKEN + rb"{1,32}+(?: |\Z)")
+_REQUEST_BEGUN: Final = re.compile(TOKEN + rb"{1,32}+(?: |\Z)")
 
 
-class RequestHead(NamedTuple):
-    """A request's head. `lines` are the header lines to forward, each ended by CRLF."""
+class KnownHead:
+    """A head that was judged. One that comes again, but for the digits of its Content-Length, is known by its bytes."""
 
-    method: bytes
-    target: bytes
-    http10: bool
-    content_length: int
-    chunked: bool
-    keep_alive: bool
-    expects_continue: bool
-    upgrade: bytes
-    """Lower case; empty when none is asked for."""
-    service: bytes
-    """The value of `x-fleetctl-service`."""
-    lines: bytes
+    __slots__ = ("_furthest", "content_length", "ending", "judged")
+
+    def __init__(self) -> None:
+        self.content_length = 0
+        """Of the newest head of these bytes; 0 also where there is none."""
+        self.judged = b""
+        """The head's own bytes up to the digits of Content-Length; without one, all of it."""
+        self.ending = b""
+        """What follows the digits, to the end of the head; empty where there are none."""
+        self._furthest = 0
+
+    def seal(self, head: bytes, digits: tuple[int, int] | None) -> None:
+        """Remember the bytes it was read from, for `again`."""
+        if digits is None:
+            self.judged, self.ending = head, b""
+        else:
+            self.judged, self.ending = head[: digits[0]], head[digits[1] :]
+        self._furthest = len(self.judged) + _LENGTH_DIGITS_MAX + len(self.ending)
+
+    def again(self, data: bytes) -> int:
+        """How long the head is with which `data` begins, if it is this one but for the digits; else 0.
+
+        `content_length` is then that of the new one. Digits in place of digits change nothing in how the grammar reads
+        a head, so nothing is judged anew.
+        """
+        judged = self.judged
+        if not data.startswith(judged):
+            return 0
+        ending = self.ending
+        start = len(judged)
+        if not ending:
+            return start
+        stop = data.find(ending, start, self._furthest)
+        if stop < 0 or not (digits := data[start:stop]).isdigit():
+            return 0
+        self.content_length = int(digits)
+        return stop + len(ending)
 
 
-class AnswerHead(NamedTuple):
-    """An answer's head. `reason` is the status line after the version; `length` is None where none was given."""
+class RequestHead(KnownHead):
+    """A request's head."""
 
-    status: int
-    reason: bytes
-    length: int | None
-    chunked: bool
-    keep_alive: bool
-    lines: bytes
+    __slots__ = (
+        "admitted", "admitted_in", "after", "alone", "api_key", "authorization", "before", "chosen", "chosen_by",
+        "chunked", "credentials", "expects_continue", "finish", "host", "http10", "keep_alive", "method", "priority",
+        "request_id", "service", "start", "target", "timeout", "traceparent", "upgrade", "usual",
+    )  # fmt: skip
+
+    def __init__(self, method: bytes, target: bytes, *, http10: bool) -> None:
+        super().__init__()
+        self.method = method
+        self.target = target
+        self.http10 = http10
+        self.chunked = False
+        self.keep_alive = not http10
+        self.expects_continue = False
+        self.upgrade = b""
+        """Lower case; empty when none is asked for."""
+        self.host = b""
+        self.authorization = b""
+        self.api_key = b""
+        self.credentials = b""
+        """Whole header lines with secrets of the client, which are in neither `before` nor `after`."""
+        self.service = b""
+        """The value of `x-fleetctl-service`; likewise the next two."""
+        self.priority = b""
+        self.timeout = b""
+        self.traceparent = b""
+        self.request_id = b""
+        self.before = b""
+        """The header lines to forward, up to the digits of Content-Length; without one, all of them."""
+        self.after = b""
+        """What follows the digits; empty where there are none."""
+        self.usual = False
+        """It has a Content-Length, and brings no names of its own for the request."""
+        self.start = b""
+        """Of a usual one: all that is forwarded before the digits, with the request line as it came."""
+        self.finish = b""
+        """And what is forwarded behind them, up to the trace id."""
+        # what was made of it, for when it comes again
+        self.admitted: object = None
+        self.admitted_in = -1
+        self.chosen: object = None
+        self.chosen_by: object = None
+        self.alone: Any = None
 
 
 def parse_request(head: bytes) -> RequestHead:
@@ -66,95 +131,104 @@ def parse_request(head: bytes) -> RequestHead:
     whole = _REQUEST.fullmatch(head)
     if whole is None or len(head) > HEAD_LIMIT_BYTES:
         raise BadFraming(_what_is_wrong(head))
-    method, target, minor, lines = whole.groups()
-    http10 = minor == b"0"
-    length = -1
-    chunked = expects_continue = False
-    keep_alive = not http10
-    upgrade = service = b""
+    asked = RequestHead(whole[1], whole[2], http10=whole[3] == b"0")
+    first, last = whole.span(4)
+    digits: tuple[int, int] | None = None
     hosts = 0
-    dropped: list[tuple[int, int]] | None = None
+    dropped: list[tuple[int, int]] = []
     named: list[bytes] = []
-    start = whole.start(4) - 1
-    for found in _REQUEST_NOTED.finditer(head, start):
+    for found in _REQUEST_NOTED.finditer(head, first - 1):
         name = found[1].lower()
+        value = found[2].strip(b" \t")
         if name == b"host":
             hosts += 1
+            asked.host = value
             continue
-        value = found[2].strip(b" \t")
         if name == b"content-length":
-            if length >= 0:
+            if digits is not None:
                 raise BadFraming("two Content-Length headers")
-            if _DIGITS.fullmatch(value) is None:
+            digits = digits_of(head, found)
+            if digits is None:
                 raise BadFraming("the Content-Length is no number")
-            length = int(value)
+            asked.content_length = int(value)
             continue
         if name == b"transfer-encoding":
-            if chunked or value.lower() != b"chunked":
+            if asked.chunked or value.lower() != b"chunked":
                 raise BadFraming("the only Transfer-Encoding understood is a single `chunked`")
-            chunked = True
+            asked.chunked = True
         elif name == b"connection":
-            keep_alive = _note_connection(value, keep_alive, named)
+            asked.keep_alive = note_connection(value, asked.keep_alive, named)
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise BadFraming("the only Expect understood is `100-continue`")
-            expects_continue = not http10
+            asked.expects_continue = not asked.http10
         elif name == b"upgrade":
-            upgrade = value.lower()
-        elif name == b"x-fleetctl-service":
-            if service and service != value:
-                raise BadFraming("two x-fleetctl-service headers")
-            service = value
-        dropped = dropped or []
-        dropped.append((found.start() - start, found.end() - start))
-    if chunked and (length >= 0 or http10):
+            asked.upgrade = value.lower()
+        elif name in _CREDENTIALS:
+            _note_credential(asked, name, value)
+            asked.credentials += head[found.start() + 1 : found.end() + 1]
+        elif name == b"traceparent":
+            asked.traceparent = b"twice" if asked.traceparent else value  # malformed on purpose: it is begun anew
+        elif name == b"x-request-id":
+            asked.request_id = value
+        elif name in _OURS:
+            field = _OURS[name]
+            if getattr(asked, field) not in (b"", value):
+                raise BadFraming(f"two {name.decode()} headers")
+            setattr(asked, field, value)
+        dropped.append((found.start() + 1, found.end() + 1))
+    if asked.chunked and (digits is not None or asked.http10):
         raise BadFraming("Transfer-Encoding together with Content-Length or HTTP/1.0")
-    if hosts > 1 or (hosts == 0 and not http10):
+    if hosts > 1 or (hosts == 0 and not asked.http10):
         raise BadFraming("exactly one Host header is needed")
-    if lines.count(b"\r\n") > HEADERS_LIMIT:
+    if head.count(b"\r\n") > HEADERS_LIMIT + 2:
         raise BadFraming("too many headers")
     _second_opinion(head)
-    if dropped is not None:
-        lines = _without(lines, dropped, named)
-    return RequestHead(
-        method, target, http10, max(length, 0), chunked, keep_alive, expects_continue, upgrade, service, lines
+    asked.before, asked.after = kept_lines(head, first, last, digits, dropped, named)
+    asked.seal(head, digits)
+    if digits is not None and not asked.traceparent and not asked.request_id:
+        asked.usual = True
+        asked.start = b"%b %b HTTP/1.1\r\n%b" % (asked.method, asked.target, asked.before)
+        asked.finish = asked.after + b"traceparent: 00-"
+    return asked
+
+
+def digits_of(head: bytes, found: "re.Match[bytes]") -> tuple[int, int] | None:
+    """Where in `head` the digits of this header's value are; None: it is no number."""
+    value = found[2]
+    start = found.start(2) + len(value) - len(value.lstrip(b" \t"))
+    number = _DIGITS.match(head, start)
+    if number is None or head[number.end() : found.end(2)].strip(b" \t"):
+        return None
+    return number.span()
+
+
+def _note_credential(asked: RequestHead, name: bytes, value: bytes) -> None:
+    if name == b"authorization":
+        if asked.authorization not in (b"", value):
+            raise BadFraming("two Authorization headers")
+        asked.authorization = value
+    elif asked.api_key not in (b"", value):
+        raise BadFraming("two API keys")
+    else:
+        asked.api_key = value
+
+
+def kept_lines(
+    head: bytes,
+    first: int,
+    last: int,
+    digits: tuple[int, int] | None,
+    dropped: list[tuple[int, int]],
+    named: list[bytes],
+) -> tuple[bytes, bytes]:
+    """The header lines to forward, before and after the digits of Content-Length."""
+    if digits is None:
+        return _without(head, first, last, dropped, named), b""
+    return (
+        _without(head, first, digits[0], [span for span in dropped if span[0] < digits[0]], named),
+        _without(head, digits[1], last, [span for span in dropped if span[0] > digits[0]], named),
     )
-
-
-def parse_answer(head: bytes) -> AnswerHead:
-    """`head` ends with its empty line. Raises `BadFraming`."""
-    whole = _ANSWER.fullmatch(head)
-    if whole is None or len(head) > HEAD_LIMIT_BYTES:
-        raise BadFraming("the answer's head is malformed")
-    minor, reason, lines = whole.groups()
-    keep_alive = minor == b"1"
-    length: int | None = None
-    chunked = False
-    dropped: list[tuple[int, int]] | None = None
-    named: list[bytes] = []
-    start = whole.start(3) - 1
-    for found in _ANSWER_NOTED.finditer(head, start):
-        name = found[1].lower()
-        value = found[2].strip(b" \t")
-        if name == b"content-length":
-            if length is not None or _DIGITS.fullmatch(value) is None:
-                raise BadFraming("the answer's Content-Length is given twice or is no number")
-            length = int(value)
-            continue
-        if name == b"transfer-encoding":
-            if chunked or value.lower() != b"chunked" or minor == b"0":
-                raise BadFraming("the answer has a Transfer-Encoding other than a single `chunked`")
-            chunked = True
-            continue
-        if name == b"connection":
-            keep_alive = _note_connection(value, keep_alive, named)
-        dropped = dropped or []
-        dropped.append((found.start() - start, found.end() - start))
-    if chunked and length is not None:
-        raise BadFraming("the answer has both Transfer-Encoding and Content-Length")
-    if dropped is not None:
-        lines = _without(lines, dropped, named)
-    return AnswerHead(int(reason[:3]), reason, length, chunked, keep_alive, lines)
 
 
 def hopeless(begun: bytes | bytearray, searched: int = 0) -> str | None:
@@ -171,7 +245,7 @@ def hopeless(begun: bytes | bytearray, searched: int = 0) -> str | None:
     return None
 
 
-def _note_connection(value: bytes, keep_alive: bool, named: list[bytes]) -> bool:
+def note_connection(value: bytes, keep_alive: bool, named: list[bytes]) -> bool:
     for option in value.lower().split(b","):
         option = option.strip(b" \t")
         if option == b"close":
@@ -183,13 +257,12 @@ def _note_connection(value: bytes, keep_alive: bool, named: list[bytes]) -> bool
     return keep_alive
 
 
-def _without(lines: bytes, dropped: list[tuple[int, int]], named: list[bytes]) -> bytes:
+def _without(head: bytes, first: int, last: int, dropped: list[tuple[int, int]], named: list[bytes]) -> bytes:
     kept = []
-    position = 0
     for start, end in dropped:
-        kept.append(lines[position:start])
-        position = end
-    kept.append(lines[position:])
+        kept.append(head[first:start])
+        first = end
+    kept.append(head[first:last])
     left = b"".join(kept)
     if not named:
         return left
@@ -218,13 +291,13 @@ def _what_is_wrong(head: bytes) -> str:
     if why is not None:
         return why
     line, _, fields = head.partition(b"\r\n")
-    if re.fullmatch(_TOKEN + rb"+ [^ ]+ HTTP/1\.[01]", line) is None:
+    if re.fullmatch(TOKEN + rb"+ [^ ]+ HTTP/1\.[01]", line) is None:
         return "the request line is malformed"
     if not line.partition(b" ")[2].startswith(b"/"):
         return "the request's target must be a path"
     for field in fields.split(b"\r\n")[:-2]:
         if field[:1] in (b" ", b"\t"):
             return "a header is folded over two lines"
-        if re.fullmatch(_TOKEN + rb"+:" + _VALUE + rb"*", field) is None:
+        if re.fullmatch(TOKEN + rb"+:" + VALUE + rb"*", field) is None:
             return "a header line is malformed"
     return "the head is malformed"

@@ -4,16 +4,29 @@ from typing import Final
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
 """A request's or answer's head; the largest that common servers take, far above what SDKs send."""
+INTERIM_ANSWERS_MAX: Final = 16
+"""Answers of a replica before the one that counts (`100 Continue`, `103 Early Hints`); engines send none."""
 HEADERS_LIMIT: Final = 256
 """Header lines in one head; clients send about ten, proxies add about ten."""
+HEAD_REMEMBERED_LIMIT_BYTES: Final = 4096
+"""A head up to this is remembered, as a client sends the same one again and again; SDKs' have 500 bytes."""
+HEADS_REMEMBERED_MAX: Final = 1024
+"""Different heads kept for all connections together: one per client program and key, not per client."""
+CREDENTIAL_LIMIT_BYTES: Final = 512
+"""An API key; ours have about 50 bytes, and what is longer is not hashed to find out."""
 BODY_LIMIT_BYTES: Final = 32 * 1024 * 1024
 """One request's body: several images in base64, or a million tokens of text. Finding `model` in it takes 10 ms."""
 HELD_LIMIT_BYTES: Final = 512 * 1024 * 1024
 """All request bodies together: a queue held at zero replicas must not eat the machine."""
 PIPELINED_LIMIT_BYTES: Final = 64 * 1024
 """Bytes of later requests kept while one is served; then the client's socket is no longer read."""
+PIPELINED_TIMEOUT_S: Final = 10.0
+"""A client that sends more than that while one request is served is not read, so nobody sees it leave: after this long
+it is taken to have left, as no engine may work for nobody. Clients that wait for their answers never come to it."""
 CHUNK_LINE_LIMIT_BYTES: Final = 1024
-"""A chunk's size line with its extensions, which nobody uses."""
+"""A chunk's size line with its extensions, which nobody uses; a trailer's line."""
+CHUNK_EXTENSIONS_LIMIT_BYTES: Final = 16 * 1024
+"""Extensions of all chunks of one body: else a kilobyte could be sent for each byte that the other bounds count."""
 TRAILER_LIMIT_BYTES: Final = 16 * 1024
 """Trailers after a chunked body; engines send none."""
 
@@ -38,6 +51,11 @@ POOL_IDLE_TIMEOUT_S: Final = 4.0
 POOL_LIMIT: Final = 512
 """Unused connections kept per replica; above the slots of any engine today."""
 
+PROBE_TIMEOUT_S: Final = 5.0
+"""A replica that failed must accept and, where it is asked, answer within this; its engine may be loading."""
+PROBE_ANSWER_LIMIT_BYTES: Final = 64 * 1024
+"""Read of a probe's answer, of which only the status line matters."""
+
 REST_FIRST_S: Final = 1.0
 """A replica that refused or dropped a request gets none for this long, or a dead one would attract the queue."""
 REST_LONGEST_S: Final = 8.0
@@ -49,6 +67,14 @@ SILENCE_SWEEP_S: Final = 15.0
 """Silent upstreams are looked for this often: one attribute per connection, no clock per chunk."""
 RETRY_AFTER_LONGEST_S: Final = 60
 """`Retry-After` says how long the oldest request has waited, at most this."""
+PATIENCE_LONGEST_S: Final = 86_400.0
+"""A client may say how long it waits for a slot, up to a day: what is longer is a mistake in units."""
+ACCESS_LOG_BUFFER_BYTES: Final = 4 * 1024 * 1024
+"""Lines between two ticks, at 30,000 requests/s; what a stuck disk keeps us from writing beyond this is dropped."""
+ACCESS_LOG_ROTATE_BYTES: Final = 256 * 1024 * 1024
+"""At this size the access log is put aside: a million requests."""
+ACCESS_LOGS_KEPT: Final = 4
+"""Access logs put aside; older ones are deleted."""
 DRAIN_TIMEOUT_S: Final = 60.0
 """Running requests get this long to end when the gateway is told to stop."""
 LISTEN_BACKLOG: Final = 4096

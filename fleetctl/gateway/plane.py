@@ -1,79 +1,112 @@
-"""The data plane: joins clients, queues and replicas. Everything runs on one event loop; nothing here waits."""
+"""The data plane: joins clients, the arbiter and replicas. Everything runs on one event loop; nothing here waits."""
 
 import asyncio
+import logging
+import os
 import time
+from collections.abc import Callable
+from functools import partial
 
 from fleetctl.errors import Conflict
+from fleetctl.gateway.access_log import AccessLog
+from fleetctl.gateway.arbitration import Arbiter, Bearer
 from fleetctl.gateway.downstream import ClientConnection
+from fleetctl.gateway.entry import Entry, Pass
 from fleetctl.gateway.exchange import Exchange
 from fleetctl.gateway.http1_heads import RequestHead
 from fleetctl.gateway.limits import (
     BODY_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    FIRST_BYTE_TIMEOUT_S,
+    DRAIN_TIMEOUT_S,
     HEAD_TIMEOUT_S,
-    HELD_LIMIT_BYTES,
+    HEADS_REMEMBERED_MAX,
     IDLE_TIMEOUT_S,
     LINGER_TIMEOUT_S,
-    POOL_IDLE_TIMEOUT_S,
-    POOL_LIMIT,
-    RETRY_AFTER_LONGEST_S,
-    SILENCE_SWEEP_S,
+    PIPELINED_TIMEOUT_S,
     STALL_TIMEOUT_S,
-    STREAM_IDLE_TIMEOUT_S,
     TICK_S,
 )
 from fleetctl.gateway.lines import ServiceLine
-from fleetctl.gateway.metrics import PlaneMeasures
-from fleetctl.gateway.queue import Fault, Incarnation, Phase
-from fleetctl.gateway.replies import (
-    LAST_CHUNK,
-    Refusal,
-    encode_json,
-    error_event,
-    model_entry,
-    model_list,
-)
+from fleetctl.gateway.measures import PlaneMeasures, stats_of
+from fleetctl.gateway.own_answers import OwnAnswers
+from fleetctl.gateway.pools import Pools
+from fleetctl.gateway.prefixes import chain
+from fleetctl.gateway.probes import Probes
+from fleetctl.gateway.records import Records
+from fleetctl.gateway.refusals import SILENT, shutting_down
+from fleetctl.gateway.replies import LAST_CHUNK, Refusal, error_event
 from fleetctl.gateway.routing import Table
+from fleetctl.gateway.scheduler.arbiter import FairArbiter
+from fleetctl.gateway.scheduler.ticket import Fault, Phase, Seat
+from fleetctl.gateway.starvation import Starvation
+from fleetctl.gateway.timeouts import Timeouts
+from fleetctl.gateway.tracing import TraceIds
 from fleetctl.gateway.upstream import UpstreamConnection
-from fleetctl.gateway.waits import Waits
+from fleetctl.gateway.waits import Idles, Waits
+from fleetctl.gateway.wishes import apply_wishes, look_into
+from fleetctl.model.keys import EntryReport
 from fleetctl.model.names import ServiceName
-from fleetctl.model.routes import Route, Routes
+from fleetctl.model.routes import Identity, Routes
 from fleetctl.model.signals import QueueStats
 
+_log = logging.getLogger("fleetctl.gateway")
+
 _LOST_MIDWAY = "The replica that was answering was lost; the answer is incomplete."
-_SHUTTING_DOWN = Refusal(
-    status=503, code="shutting_down", message="The gateway is shutting down. Try again.", retry_after_s=1
-)
 
 
-class DataPlane:
-    """The state of the gateway. Give it Routes, and connections through `client`."""
+class DataPlane(Bearer[Exchange]):
+    """The state of one process that carries bytes. Give it Routes and an Identity, and connections through `client`.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, connections_max: int) -> None:
+    Without `arbiter_of` it decides by itself, with a FairArbiter; else capacity is the business of whoever hosts the
+    arbiter, and of the Routes it gets only the names count.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        arbiter_of: Callable[[Bearer[Exchange]], Arbiter[Exchange]] | None = None,
+        *,
+        connections_max: int,
+        access_log: AccessLog | None = None,
+    ) -> None:
         self.loop = loop
         self.now = time.monotonic  # not the loop's: uvloop counts whole milliseconds
         self.stopping = False
         self.fence = 0
         self.epoch = ""
-        self.unrouted = 0
-        self.malformed = 0
         self.held_bytes = 0
+        """Of request bodies, as their clients count them."""
+        self.starvation = Starvation()
         self.clients: set[ClientConnection] = set()
         self.upstreams: set[UpstreamConnection] = set()
         self.heads: Waits[ClientConnection] = Waits(HEAD_TIMEOUT_S)
-        self.idles: Waits[ClientConnection] = Waits(IDLE_TIMEOUT_S)
+        self.idles: Idles[ClientConnection] = Idles(IDLE_TIMEOUT_S)
         self.bodies: Waits[ClientConnection] = Waits(BODY_TIMEOUT_S)
         self.stalls: Waits[ClientConnection] = Waits(STALL_TIMEOUT_S)
+        self.crowds: Waits[ClientConnection] = Waits(PIPELINED_TIMEOUT_S)
         self.lingers: Waits[ClientConnection] = Waits(LINGER_TIMEOUT_S)
-        self.pooled: Waits[UpstreamConnection] = Waits(POOL_IDLE_TIMEOUT_S)
+        self.entry = Entry()
+        self.pools = Pools(loop)
+        self.probes = Probes(loop)
+        self.timeouts = Timeouts(self)
+        self.records = Records(self.now, access_log)
+        self.local: FairArbiter[Exchange] | None = None
+        """The arbiter, where it is in this process and this data plane hosts it."""
+        self.arbiter: Arbiter[Exchange]
+        if arbiter_of is None:
+            self.arbiter = self.local = FairArbiter(self)
+        else:
+            self.arbiter = arbiter_of(self)
         self._connections_max = connections_max
+        self._began_at = time.time()
         self._lines: dict[ServiceName, ServiceLine] = {}
-        self._leaving: set[ServiceName] = set()
         self._table = Table()
-        self._connecting: set[asyncio.Task[None]] = set()
-        self._swept_at = self.now()
+        self._own = OwnAnswers()
+        self._known_heads: dict[bytes, RequestHead] = {}
+        self._trace_ids = TraceIds()
+        self._stopping_refusal = shutting_down(DRAIN_TIMEOUT_S)
         self._ticking = loop.call_later(TICK_S, self._tick)
+
+    # what steers it
 
     def client(self) -> ClientConnection:
         return ClientConnection(self)
@@ -93,55 +126,88 @@ class DataPlane:
             if line is None:
                 self._lines[service] = ServiceLine(route)
             else:
-                line.reroute(route)
-                self._leaving.discard(service)
-                self._pump(line)
-        for service in self._lines.keys() - given.keys() - self._leaving:
-            self._leaving.add(service)
-            self._dismiss(self._lines[service])
+                line.probe_path = route.probe_path
+        for service in self._lines.keys() - given.keys():
+            del self._lines[service]  # what runs keeps its own reference
+        if self.local is not None:
+            self.local.configure(tuple(given.values()), self.now())
+        self.pools.close_unlisted()
+
+    def identify(self, identity: Identity) -> None:
+        """Who may enter, in place of what was known. Raises `ValueError` for a key whose digest is none."""
+        at = time.time()
+        self.entry.identify(identity, at)
+        if self.local is not None:
+            self.local.identify(identity, self.now(), at)
+
+    def entry_report(self) -> EntryReport:
+        """Who used this gateway since it began: Tenants' tokens, and the keys used since the last report."""
+        return EntryReport(
+            gateway=f"{os.getpid()}/{self._began_at:.2f}",
+            known=self.entry.known,
+            uses=self.local.quotas.used() if self.local is not None else (),
+            keys=self.entry.take_used(),
+        )
 
     def stats(self) -> list[QueueStats]:
-        now, at = self.now(), time.time()
-        return [line.stats(now=now, at=at) for line in self._lines.values()]
+        return stats_of(self.measures(), time.time())
 
     def measures(self) -> PlaneMeasures:
-        now = self.now()
         return PlaneMeasures(
             held_bytes=self.held_bytes,
             client_connections=len(self.clients),
-            unrouted=self.unrouted,
-            malformed=self.malformed,
-            services=tuple(line.measures(now) for line in self._lines.values()),
+            upstream_connections=len(self.upstreams),
+            unrouted=self.records.unrouted,
+            malformed=self.records.malformed,
+            log_dropped=self.records.dropped,
+            refusals=dict(self.records.refusals),
+            services=tuple(line.measures for line in self._lines.values()),
+            lines=self.local.views(self.now()) if self.local is not None else (),
         )
 
     @property
+    def access_log(self) -> AccessLog | None:
+        """May be replaced while requests run."""
+        return self.records.log
+
+    @access_log.setter
+    def access_log(self, log: AccessLog | None) -> None:
+        self.records.log = log
+
+    @property
     def services(self) -> tuple[ServiceName, ...]:
-        return tuple(self._lines.keys() - self._leaving)
+        return tuple(self._lines)
 
     @property
     def running(self) -> int:
-        return sum(line.queue.running for line in self._lines.values())
+        """Requests that hold a slot. Looks at every client."""
+        return sum(1 for one in self.clients if one.exchange is not None and one.exchange.phase is Phase.RUNNING)
 
-    def stop_accepting(self) -> None:
-        """Refuse what is queued, close connections between two requests; what runs goes on."""
+    def stop_accepting(self, *, timeout_s: float = DRAIN_TIMEOUT_S) -> None:
+        """Refuse what is queued, close connections between two requests; what runs goes on, for `timeout_s` at most."""
         self.stopping = True
-        for line in self._lines.values():
-            for exchange in line.queue.close():
-                exchange.client.refuse(_SHUTTING_DOWN)
+        self._stopping_refusal = refusal = shutting_down(timeout_s)
+        _log.info("no more requests are taken; %d run, and have %g s to end", self.running, timeout_s)
+        now = self.now()
         for client in tuple(self.clients):
-            if client.resting:
+            exchange = client.exchange
+            if exchange is not None and exchange.phase is Phase.QUEUED:
+                self.arbiter.cancel(exchange, now)
+                self.refused(exchange, refusal)
+            elif client.resting:
                 client.cut()
 
     def close(self) -> None:
         """End every connection at once."""
         self.stopping = True
         self._ticking.cancel()
-        for task in self._connecting:
-            task.cancel()
+        self.pools.close()
+        self.probes.close()
         for client in tuple(self.clients):
             client.transport.abort()
         for upstream in tuple(self.upstreams):
             upstream.transport.abort()
+        self.records.flush()
 
     # what client connections say
 
@@ -149,238 +215,229 @@ class DataPlane:
         self.clients.add(client)
         return len(self.clients) <= self._connections_max and not self.stopping
 
-    def hold(self, size_bytes: int) -> bool:
-        """Count bytes of bodies held; False: there are too many now."""
-        self.held_bytes += size_bytes
-        return self.held_bytes <= HELD_LIMIT_BYTES
+    def remember(self, head: RequestHead) -> RequestHead:
+        """The one object for all heads like this one."""
+        known = self._known_heads
+        if len(known) >= HEADS_REMEMBERED_MAX:
+            known.clear()
+        return known.setdefault(head.judged + b"\0" + head.ending, head)
 
     def accept(self, client: ClientConnection, asked: RequestHead, body: bytes) -> None:
         """A whole request has come."""
+        ids = self._trace_ids.begin()
         if self.stopping:
-            client.refuse(_SHUTTING_DOWN)
+            self._refuse_unasked(client, asked, self._stopping_refusal, ids)
             return
-        if asked.method in (b"GET", b"HEAD") and self._answer_here(client, asked):
+        entry = self.entry
+        pass_ = asked.admitted
+        if asked.admitted_in != entry.generation or not isinstance(pass_, Pass):
+            if self._own.health(client, asked):
+                return
+            admitted = self._admit(asked)
+            if isinstance(admitted, Refusal):
+                self._refuse_unasked(client, asked, admitted, ids)
+                return
+            pass_ = admitted
+        if asked.method in (b"GET", b"HEAD") and self._own.models(client, asked, self._table, pass_):
             return
-        chosen = self._table.choose(asked, body)
-        if isinstance(chosen, Refusal):
-            self.unrouted += 1
-            client.refuse(chosen)
-            return
-        service, target = chosen
-        line = self._lines[service]
-        exchange = Exchange(client, line, asked, target, body)
-        now = self.now()
-        if not line.queue.offer(exchange, now):
-            wait_s = min(RETRY_AFTER_LONGEST_S, max(1, round(line.queue.oldest_wait_s(now))))
-            client.refuse(
-                Refusal(
-                    status=429,
-                    code="queue_full",
-                    message=f"The queue of {service} is full. Try again in {wait_s} s.",
-                    retry_after_s=wait_s,
-                )
-            )
-            return
+        table = self._table
+        choice = asked.alone
+        if choice is None or asked.chosen_by is not table or pass_.services is not None:
+            found = table.choose(asked, body, pass_)
+            if isinstance(found, Refusal):
+                self.records.unrouted += 1
+                self._refuse_unasked(client, asked, found, ids, pass_)
+                return
+            choice = found
+        service = choice.service
+        exchange = Exchange(service, client, self._lines[service], asked, pass_, body, ids)
+        exchange.adapter = choice.adapter
+        exchange.prefix = chain(body, choice.seed)
+        look_into(exchange, body)
+        if asked.priority or asked.timeout:
+            refusal = apply_wishes(exchange, asked)
+            if refusal is not None:
+                self._refuse_unasked(client, asked, refusal, ids, pass_)
+                return
+        exchange.write_head(choice.target, ids, credentials=not entry.required)
         client.exchange = exchange
-        self._pump(line)
+        self.arbiter.ask(exchange, self.now())
+
+    def turns_away(self, asked: RequestHead) -> Refusal | None:
+        """Whether a request may not enter, known from its head: the body of a stranger is not worth holding."""
+        admitted = self._admit(asked)
+        return admitted if isinstance(admitted, Refusal) else None
 
     def client_gone(self, exchange: Exchange) -> None:
         upstream = exchange.upstream
-        exchange.line.queue.cancel(exchange)
+        exchange.gone = True
         if upstream is not None:
+            exchange.upstream = None
             upstream.abandon()
-        self._pump(exchange.line)
+        self.arbiter.cancel(exchange, self.now())
+        self.records.ended(exchange, "cancelled")
+
+    # what the arbiter says
+
+    def granted(self, ticket: Exchange) -> None:
+        seat = ticket.seat
+        assert seat is not None
+        ticket.seated_s = self.now()
+        connection = self.pools.take(seat)
+        if connection is not None:
+            connection.send(ticket)
+        else:
+            self._connect(ticket, seat)
+
+    def refused(self, ticket: Exchange, refusal: Refusal) -> None:
+        if ticket.client.exchange is ticket:
+            ticket.client.refuse(refusal, ticket.request_id)
+            self.records.ended(ticket, "refused", refusal)
+
+    def probe(self, seat: Seat) -> None:
+        line = self._lines.get(seat.service)
+        path = line.probe_path if line is not None else ""
+        self.probes.start(seat.address, path, partial(self._probed, seat))
+
+    def starved(self, service: ServiceName) -> None:
+        self.starvation.note(service)
 
     # what upstream connections say
 
-    def answer_begins(self, exchange: Exchange) -> None:
-        line = exchange.line
-        line.ttft.observe(self.now() - exchange.arrived_s)
-        exchange.body = b""
+    def answer_begins(self, exchange: Exchange, status: int) -> None:
+        """The head of its answer has come."""
+        exchange.status = status
+        exchange.body = exchange.head = b""
         exchange.client.begins_answer()
-        if line.queue.hears(exchange):
-            self._pump(line)
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered_whole(self, exchange: Exchange, connection: UpstreamConnection, *, reusable: bool) -> None:
+        """Its answer came in one piece and has gone to the client: all that the other calls do, at one time."""
+        exchange.status = 200
+        exchange.body = exchange.head = b""
+        exchange.first_s = now = self.now()
+        if reusable:
+            self.pools.keep(connection, now)
+        arrived, usage = exchange.arrived_s, exchange.usage
+        exchange.line.measures.observe_whole(exchange.seated_s - arrived, now - arrived, usage)
+        self.arbiter.hears(exchange, now)
+        self.records.answered(exchange)
+        exchange.client.served(now, close=exchange.close)
+        self.arbiter.finish(exchange, now, answered=True, input_tokens=usage[0], output_tokens=usage[1])
+
+    def hears(self, exchange: Exchange) -> None:
+        """The first byte of its answer's body has come."""
+        exchange.first_s = now = self.now()
+        measures = exchange.line.measures
+        measures.wait.observe(exchange.seated_s - exchange.arrived_s)
+        measures.ttft.observe(now - exchange.arrived_s)
+        self.arbiter.hears(exchange, now)
+
+    def answered(self, exchange: Exchange, stream_tokens: int, reusable: UpstreamConnection | None) -> None:
+        """Its answer has gone to the client, whole; as a stream of so many tokens, or 0. `reusable`: for the next."""
+        if not exchange.first_s:
+            self.hears(exchange)
+        now = self.now()
+        if reusable is not None:
+            self.pools.keep(reusable, now)
         line = exchange.line
-        line.queue.finish(exchange, answered=True)
-        line.duration.observe(self.now() - exchange.arrived_s)
-        exchange.client.served(close=exchange.close)
-        self._pump(line)
+        line.observe(exchange, now)
+        if stream_tokens:
+            line.observe_stream(exchange, stream_tokens, now)
+        self.records.answered(exchange)
+        exchange.client.served(now, close=exchange.close)
+        self.arbiter.finish(
+            exchange, now,
+            answered=True, input_tokens=exchange.usage[0], output_tokens=exchange.usage[1],
+        )  # fmt: skip
 
-    def try_elsewhere(self, exchange: Exchange) -> bool:
-        """The replica answered that it cannot serve now. False: its answer stands."""
-        if not exchange.line.queue.give_back(exchange, Fault.BUSY, self.now()):
-            return False
-        exchange.upstream = None
+    def give_back(self, exchange: Exchange, fault: Fault) -> None:
+        """The replica failed it before the client saw a byte, and another may try."""
         exchange.refreshed = False
-        self._pump(exchange.line)
-        return True
+        self.arbiter.give_back(exchange, fault, self.now())
 
     def failed(self, exchange: Exchange, why: str) -> None:
-        """The replica failed it before the client saw a byte."""
-        exchange.refreshed = False
-        queue = exchange.line.queue
-        if not queue.give_back(exchange, Fault.BROKEN, self.now()):
-            queue.finish(exchange, answered=False)
-            exchange.client.refuse(
-                Refusal(
-                    status=502, code="upstream_failed", message=f"The request failed twice; the second time: {why}."
-                )
-            )
-        self._pump(exchange.line)
+        """The replica broke off before the client saw a byte."""
+        if exchange.retriable:
+            self.give_back(exchange, Fault.BROKEN)
+            return
+        failed = "failed twice; the second time" if exchange.retried else "failed"
+        self._lose(exchange, Refusal(status=502, code="upstream_failed", message=f"The request {failed}: {why}."))
 
-    def broken(self, exchange: Exchange, *, between_events: bool) -> None:
-        """The replica failed it after the client saw a byte: the client must not take it for complete."""
-        exchange.line.queue.finish(exchange, answered=False)
+    def silent(self, exchange: Exchange) -> None:
+        self._lose(exchange, SILENT)
+
+    def broken(self, exchange: Exchange, *, between_events: bool, until_close: bool) -> None:
+        """The replica failed it after the client saw a byte: the client must not take it for complete.
+
+        `until_close`: the client knows the answer's end only by the end of the connection.
+        """
+        self.records.ended(exchange, "failed")
+        client = exchange.client
         if between_events:
             # Ended as framed, the connection is kept: one that closes now would take the client's next request with it.
-            exchange.client.transport.write(error_event(_LOST_MIDWAY) + LAST_CHUNK)
-            exchange.client.served(close=exchange.close)
+            client.transport.write(error_event(_LOST_MIDWAY) + LAST_CHUNK)
+            client.served(self.now(), close=exchange.close)
+        elif until_close:
+            client.reset()
         else:
-            exchange.client.cut()
-        self._pump(exchange.line)
+            client.cut()
+        self.arbiter.finish(exchange, self.now(), answered=False)
 
     def send_afresh(self, exchange: Exchange) -> None:
         """A kept-alive connection was stale; the slot is kept, and this is no second attempt."""
+        seat = exchange.seat
+        assert seat is not None
         exchange.refreshed = True
-        self._connect(exchange)
-
-    def pool(self, connection: UpstreamConnection) -> None:
-        incarnation = connection.incarnation
-        idle = connection.line.idle.setdefault(incarnation, {})
-        if not incarnation.listed or len(idle) >= POOL_LIMIT or self.stopping:
-            connection.transport.close()
-            return
-        idle[connection] = None
-        self.pooled.start(connection, self.now())
-
-    def unpool(self, connection: UpstreamConnection) -> None:
-        self.pooled.stop(connection)
-        idle = connection.line.idle.get(connection.incarnation)
-        if idle is not None:
-            idle.pop(connection, None)
+        self._connect(exchange, seat)
 
     # the inside
 
-    def _answer_here(self, client: ClientConnection, asked: RequestHead) -> bool:
-        close, head_only = not asked.keep_alive, asked.method == b"HEAD"
-        if asked.target == b"/healthz":
-            client.reply(encode_json({"status": "ok"}, close=close, head_only=head_only), close=close)
-            return True
-        if asked.target == b"/v1/models":
-            document = model_list(self._table.names)
-            client.reply(encode_json(document, close=close, head_only=head_only), close=close)
-            return True
-        if asked.target.startswith(b"/v1/models/"):
-            name = asked.target.removeprefix(b"/v1/models/").decode("latin-1")
-            service = self._table.find(name)
-            if service is not None:
-                client.reply(encode_json(model_entry(name, service), close=close, head_only=head_only), close=close)
-                return True
-        return False
+    def _lose(self, exchange: Exchange, refusal: Refusal) -> None:
+        """It is over, without an answer."""
+        exchange.client.refuse(refusal, exchange.request_id)
+        self.records.ended(exchange, "failed", refusal)
+        self.arbiter.finish(exchange, self.now(), answered=False)
 
-    def _pump(self, line: ServiceLine) -> None:
-        """Give free slots to waiting requests until one of the two runs out."""
-        while (exchange := line.queue.pull()) is not None:
-            incarnation = exchange.incarnation
-            assert incarnation is not None
-            idle = line.idle.get(incarnation)
-            while idle:
-                connection, _ = idle.popitem()
-                self.pooled.stop(connection)
-                if not connection.transport.is_closing():
-                    connection.send(exchange)
-                    break
-            else:
-                self._connect(exchange)
+    def _admit(self, asked: RequestHead) -> Pass | Refusal:
+        admitted = self.entry.admit(asked.authorization, asked.api_key)
+        if not isinstance(admitted, Refusal):
+            asked.admitted = admitted
+            asked.admitted_in = self.entry.generation
+        return admitted
 
-    def _connect(self, exchange: Exchange) -> None:
-        incarnation = exchange.incarnation
-        assert incarnation is not None
-        task = self.loop.create_task(self._open(exchange, incarnation))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+    def _refuse_unasked(
+        self, client: ClientConnection, asked: RequestHead, refusal: Refusal, ids: bytes, pass_: Pass | None = None
+    ) -> None:
+        """Of this request the arbiter never hears."""
+        client.refuse(refusal, ids[:32])
+        self.records.refused(asked, refusal, ids[:32], pass_)
 
-    async def _open(self, exchange: Exchange, incarnation: Incarnation) -> None:
-        line = exchange.line
-        host, _, port = incarnation.address.rpartition(":")
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self, line, incarnation), host.strip("[]"), int(port)
-                )
-        except (OSError, TimeoutError, ValueError):  # ValueError: an address without a port
-            if exchange.phase is Phase.RUNNING:
-                exchange.refreshed = False
-                line.queue.give_back(exchange, Fault.UNREACHED, self.now())
-                self._pump(line)
-            return
-        if exchange.phase is Phase.RUNNING:
+    def _connect(self, exchange: Exchange, seat: Seat) -> None:
+        self.pools.connect(
+            seat,
+            lambda: UpstreamConnection(self, seat),
+            lambda connection: self._connected(exchange, connection),
+            lambda: self._unreached(exchange),
+        )
+
+    def _connected(self, exchange: Exchange, connection: UpstreamConnection) -> None:
+        if exchange.gone:
+            self.pools.keep(connection, self.now())
+        else:
             connection.send(exchange)
-        else:  # its client left meanwhile
-            self.pool(connection)
 
-    def _dismiss(self, line: ServiceLine) -> None:
-        """The Service is gone: what is queued for it will never be served, what runs may end."""
-        line.reroute(Route(service=line.service, models=(), upstreams=(), queue_limit=0))
-        for exchange in line.queue.close():
-            exchange.client.refuse(
-                Refusal(status=503, code="service_removed", message=f"The service {line.service} was taken down.")
-            )
+    def _unreached(self, exchange: Exchange) -> None:
+        if not exchange.gone:
+            self.give_back(exchange, Fault.UNREACHED)
+
+    def _probed(self, seat: Seat, well: bool) -> None:
+        self.arbiter.probed(seat, self.now(), well=well)
 
     def _tick(self) -> None:
         self._ticking = self.loop.call_later(TICK_S, self._tick)
         now = self.now()
-        for service, line in tuple(self._lines.items()):
-            for exchange in line.queue.advance(now):
-                exchange.client.refuse(
-                    Refusal(
-                        status=503,
-                        code="queue_timeout",
-                        message=f"No replica of {service} was free in {now - exchange.arrived_s:.0f} s.",
-                        retry_after_s=RETRY_AFTER_LONGEST_S,
-                    )
-                )
-            self._pump(line)
-            if service in self._leaving and line.empty:
-                line.close_unlisted()
-                self._leaving.discard(service)
-                del self._lines[service]
-        for client in self.heads.expired(now) + self.bodies.expired(now):
-            self.malformed += 1
-            client.refuse_and_close(
-                Refusal(status=408, code="request_timeout", message="The request did not arrive in time.")
-            )
-        for client in self.idles.expired(now) + self.lingers.expired(now):
-            client.transport.close()
-        for client in self.stalls.expired(now):
-            client.transport.abort()
-        for connection in self.pooled.expired(now):
-            connection.transport.close()
-        if now - self._swept_at >= SILENCE_SWEEP_S:
-            self._sweep(now - self._swept_at)
-            self._swept_at = now
-
-    def _sweep(self, passed_s: float) -> None:
-        """Find upstreams that have said nothing for too long."""
-        for upstream in tuple(self.upstreams):
-            exchange = upstream.exchange
-            if exchange is None or upstream.heard or exchange.client.paused:
-                upstream.heard = False
-                upstream.silent_s = 0.0
-                continue
-            upstream.silent_s += passed_s
-            if upstream.silent_s < (STREAM_IDLE_TIMEOUT_S if upstream.answering else FIRST_BYTE_TIMEOUT_S):
-                continue
-            answering, between = upstream.answering, upstream.between_events
-            exchange.upstream = None
-            upstream.abandon()
-            if answering:
-                self.broken(exchange, between_events=between)
-                continue
-            exchange.line.queue.finish(exchange, answered=False)
-            exchange.client.refuse(
-                Refusal(status=504, code="upstream_silent", message="The replica did not begin to answer in time.")
-            )
-            self._pump(exchange.line)
+        self.entry.advance(time.time())
+        if self.local is not None:
+            self.local.advance(now)
+        self.timeouts.advance(now)
+        self.records.flush()

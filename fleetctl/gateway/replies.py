@@ -20,11 +20,17 @@ class Refusal:
     code: str
     message: str
     retry_after_s: int | None = None
+    extra: str = ""
+    """More header lines, each ended by CRLF."""
 
 
-def encode_refusal(refusal: Refusal, *, close: bool, head_only: bool = False) -> bytes:
+def encode_refusal(refusal: Refusal, *, close: bool, head_only: bool = False, request_id: bytes = b"") -> bytes:
     body = _error_body(refusal.code, refusal.message, refusal.status)
-    extra = "" if refusal.retry_after_s is None else f"Retry-After: {refusal.retry_after_s}\r\n"
+    extra = refusal.extra
+    if refusal.retry_after_s is not None:
+        extra += f"Retry-After: {refusal.retry_after_s}\r\n"
+    if request_id:
+        extra += f"x-request-id: {request_id.decode()}\r\n"
     return _encode(refusal.status, body, extra=extra, close=close, head_only=head_only)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -32,8 +33,9 @@ async def find_gateway(socket: Path) -> GatewayHealth | None:
         await link.close()
 
 
-async def ensure_gateway(listen: str, socket: Path, log_file: Path) -> GatewayHealth:
-    """The gateway of `socket`, started if there is none; it outlives the caller.
+async def ensure_gateway(listen: str, socket: Path, log_file: Path, options: Sequence[str] = ()) -> GatewayHealth:
+    """The gateway of `socket`, started if there is none; it outlives the caller. `options`: further words for
+    `python -m fleetctl.gateway`; one that runs already keeps those that it was started with.
 
     Raises `Conflict` when the port is taken, also by a running gateway that listens elsewhere; `AgentFailure` when it
     does not start, `TimedOut` when nothing is heard of it.
@@ -41,7 +43,7 @@ async def ensure_gateway(listen: str, socket: Path, log_file: Path) -> GatewayHe
     socket, log_file = socket.absolute(), log_file.absolute()
     found = await find_gateway(socket)
     if found is None or found.stopping:
-        await _start(listen, socket, log_file)
+        await _start(listen, socket, log_file, options)
         found = await find_gateway(socket)
         if found is None:
             raise AgentFailure("the gateway started and is gone again", hint=f"see {log_file}")
@@ -90,12 +92,13 @@ def _runs(process: psutil.Process | None) -> bool:
         return False
 
 
-async def _start(listen: str, socket: Path, log_file: Path) -> None:
+async def _start(listen: str, socket: Path, log_file: Path, options: Sequence[str]) -> None:
     log_file.parent.mkdir(parents=True, exist_ok=True)
     argv = ("-m", "fleetctl.gateway", "--listen", listen, "--admin-socket", str(socket), "--log", str(log_file))
     starter = await asyncio.create_subprocess_exec(
         sys.executable,
         *argv,
+        *options,
         "--detach",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

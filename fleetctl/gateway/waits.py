@@ -1,9 +1,18 @@
 """Who has waited too long, for waits that all last the same."""
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Resting(Protocol):
+    rests_since: float
+    """Infinite while it does not rest."""
+
+
+R = TypeVar("R", bound=Resting)
 
 
 class Waits(Generic[T]):
@@ -35,3 +44,18 @@ class Waits(Generic[T]):
             del self._since[item]
             over.append(item)
         return over
+
+
+class Idles(Generic[R]):
+    """Who has rested too long, for rests that begin and end with every request: noting one costs an attribute, finding
+    the expired costs a look at each, once in a while.
+    """
+
+    __slots__ = ("timeout_s",)
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+
+    def expired(self, resting: Iterable[R], now: float) -> list[R]:
+        since = now - self.timeout_s
+        return [one for one in resting if one.rests_since <= since]

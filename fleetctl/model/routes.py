@@ -109,3 +109,14 @@ class Identity:
     """False: `auth: none`; every request is of the nameless Tenant."""
     tenants: tuple[TenantEntry, ...] = ()
     keys: tuple[KeyEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantUse:
+    """What one gateway, since it began, has counted of one Tenant in one month."""
+
+    tenant: str
+    month: str
+    """`2026-11`, UTC."""
+    tokens: int
+    """Prompts and answers of requests that were given to a replica."""

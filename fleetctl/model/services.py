@@ -219,6 +219,20 @@ class RolloutRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRules:
+    """How requests wait for a slot; how long while there are replicas is `Service.queue_timeout_s`."""
+
+    cold_timeout_s: float = 3600.0
+    """The longest while there is no replica; longer than the slowest cold start."""
+    limit: int = 10_000
+    """Requests that wait."""
+    limit_bytes: int = 256 * 1024 * 1024
+    """Their bodies together."""
+    shed: bool = True
+    """Refuse at once what will wait too long by all that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMetrics:
     """Names of the load metrics of a `generic` engine, matched exactly. Several series of one name are added up."""
 
@@ -276,6 +290,11 @@ class Service:
     """A draining Replica is stopped after this long, running requests or not."""
     queue_timeout_s: float = 1800.0
     """A request held in the queue this long is refused with 503."""
+    queue: QueueRules = QueueRules()
+    hosts: tuple[str, ...] = ()
+    """Values of the Host header that mean this Service; `*.example.org` for all below it."""
+    adapters: tuple[str, ...] = ()
+    """LoRA adapters of its engine: values of `model` that mean this Service."""
 
     @property
     def pool_name(self) -> PoolName:

@@ -89,6 +89,41 @@ class QueueStats:
     """From arrival to the first byte of the answer, since the gateway started; None: an older gateway."""
     end_to_end: Histogram | None = None
     """Likewise, to the end of the answer."""
+    bands: tuple["QueuePart", ...] = ()
+    """By priority, the first first; empty: an older gateway."""
+    tenants: tuple["QueuePart", ...] = ()
+    """By Tenant, those with most requests; the rest as one, `other`."""
+    retries: int = 0
+    """Times that a Replica failed a request and another was given it."""
+    sheds: tuple[tuple[str, int], ...] = ()
+    """Requests refused, by the reason that their clients were told."""
+    prefix_hits: int = 0
+    """Requests given to a Replica that had been given the beginning of their prompt before."""
+    prefix_misses: int = 0
+    inter_token: Histogram | None = None
+    """Times between two parts of a streamed answer; None: not measured."""
+    input_tokens: float | None = None
+    """Of prompts, as engines told the gateway with their answers; None: they do not tell."""
+    output_tokens: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePart:
+    """A part of a queue, at one moment."""
+
+    name: str
+    queued: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starved:
+    """Services that got a request while they had no Replica."""
+
+    count: int
+    """Such requests, at most one a second of each Service, since the gateway started."""
+    services: tuple[ServiceName, ...] = ()
+    """Whose they were, of those that the asker has not heard of yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,3 +226,6 @@ class Tally:
     ttft: Histogram | None = None
     """The gateway's."""
     end_to_end: Histogram | None = None
+    input_tokens: float | None = None
+    """The gateway's, as engines told it with their answers; None: they do not, or it is not needed."""
+    output_tokens: float | None = None

@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fleetctl.engines.gpu_gauges import EXPORTER_PORT
 from fleetctl.spec.document import Document as Document
+from fleetctl.spec.entry_documents import GatewayDoc as GatewayDoc
+from fleetctl.spec.entry_documents import ServiceQueueDoc, TenantFileDoc
 from fleetctl.spec.fields import (
     CONCURRENCY_MAX,
     ENV_MAX,
@@ -26,7 +28,6 @@ from fleetctl.spec.fields import (
     Engine,
     EnvName,
     Gpus,
-    Listen,
     MarketName,
     Metric,
     Mirrors,
@@ -50,6 +51,7 @@ from fleetctl.spec.fields import (
     Words,
     problem,
 )
+from fleetctl.spec.gateway_documents import Host
 from fleetctl.spec.signal_documents import PositiveAmount, SignalDoc
 from fleetctl.spec.units import duration_text
 from fleetctl.spec.warm_up import WarmUps
@@ -477,9 +479,24 @@ class ServiceDoc(Document):
     drain_timeout: Duration | None = Field(
         default=None, description="A draining replica is stopped after this long, with or without running requests."
     )
-    queue_timeout: PositiveDuration | None = Field(
-        default=None, description="A request that waited this long in the queue is refused with 503."
+    queue_timeout: PositiveDuration | None = Field(default=None, description="Short for queue.timeout.")
+    queue: ServiceQueueDoc | None = Field(
+        default=None, description="How requests wait while every slot is taken, or while there is no replica."
     )
+    hosts: Annotated[list[Host], Field(max_length=LIST_MAX)] | None = Field(
+        default=None, description="Values of the Host header that mean this service; *.example.org for all below it."
+    )
+    adapters: Annotated[list[Word], Field(max_length=LIST_MAX)] | None = Field(
+        default=None,
+        description="LoRA adapters that its engine has: values of `model` that mean this service and are asked of it "
+        "as they are.",
+    )
+
+    @model_validator(mode="after")
+    def _one_timeout(self) -> Self:
+        if self.queue_timeout is not None and self.queue is not None and self.queue.timeout is not None:
+            raise problem("queue_timeout and queue.timeout are the same", "keep queue: {timeout: …} alone")
+        return self
 
 
 class LocalDoc(Document):
@@ -527,20 +544,12 @@ class PoolDoc(Document):
     )
 
 
-class GatewayDoc(Document):
-    """Where requests come in."""
-
-    listen: Listen | None = Field(
-        default=None, description="host:port to listen at; 0.0.0.0:8080 lets other machines in."
-    )
-
-
 class FleetDoc(Document):
     """What holds for the whole fleet; at most one document."""
 
     kind: Literal["fleet"] = Field(description="What this document declares.")
     name: Name | None = Field(default=None, description="The fleet's name; machines are tagged with it.")
-    gateway: GatewayDoc | None = Field(default=None, description="Where requests come in.")
+    gateway: GatewayDoc | None = Field(default=None, description="Where requests come in, and whose.")
     period: PositiveDuration | None = Field(default=None, description="How often the controller looks and decides.")
     store: Store | None = Field(
         default=None,
@@ -572,5 +581,6 @@ DOCUMENTS: dict[str, type[Document]] = {
     "service": ServiceDoc,
     "pool": PoolDoc,
     "fleet": FleetDoc,
+    "tenant": TenantFileDoc,
 }
 """By `kind`."""

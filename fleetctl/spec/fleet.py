@@ -1,8 +1,10 @@
-"""What the files say, complete: the fleet's own settings, its Services and its Pools."""
+"""What the files say, complete: the fleet's own settings, its Services, Pools and Tenants."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+from fleetctl.model.routes import TenantEntry
 from fleetctl.model.services import Pool, Service
 from fleetctl.spec.problems import Problem
 
@@ -15,6 +17,20 @@ class FleetConfig:
     """Machines are tagged with it."""
     gateway_listen: str = "127.0.0.1:8080"
     """host:port."""
+    gateway_auth: Literal["keys", "none"] = "keys"
+    """none: everybody who reaches the gateway may use it."""
+    gateway_workers: int = 1
+    """Processes that carry requests."""
+    gateway_certificate: str | None = None
+    """Absolute path of a PEM file; None: plain HTTP."""
+    gateway_key: str | None = None
+    """Of its key; None: it is in the same file."""
+    gateway_access_log: str | None = None
+    """Absolute path; None: no log of requests."""
+    gateway_access_log_sample: float = 1.0
+    """Share of the answered requests that it gets."""
+    gateway_metrics_listen: str | None = None
+    """host:port of `/metrics` alone; None: no port has it."""
     period_s: float = 2.0
     """Between two ticks; Knative's tick."""
     store_url: str | None = None
@@ -46,7 +62,8 @@ class Fleet:
     config: FleetConfig = FleetConfig()
     services: tuple[Service, ...] = ()
     pools: tuple[Pool, ...] = ()
+    tenants: tuple[TenantEntry, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
-    """By subject: `service/chat`, `pool/gpus`, `fleet`."""
+    """By subject: `service/chat`, `pool/gpus`, `tenant/acme`, `fleet`."""
     warnings: tuple[Problem, ...] = ()
     """What is allowed and hardly ever meant, where it was asked for, in the order of the files."""

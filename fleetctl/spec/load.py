@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fleetctl.errors import NotFound
 from fleetctl.model.abilities import Abilities
+from fleetctl.model.routes import TenantEntry
 from fleetctl.model.services import Pool, Scaling, Service, Standby
 from fleetctl.spec import nouns
 from fleetctl.spec.checks import (
@@ -18,6 +19,8 @@ from fleetctl.spec.checks import (
     sharing_problems,
 )
 from fleetctl.spec.documents import DOCUMENTS, FleetDoc, PoolDoc, ServiceDoc
+from fleetctl.spec.entry_checks import naming_problems, open_warnings, tenant_problems
+from fleetctl.spec.entry_documents import TenantFileDoc
 from fleetctl.spec.files import read, yaml_files
 from fleetctl.spec.fleet import Fleet, FleetConfig, Place
 from fleetctl.spec.model_checks import model_warnings
@@ -66,6 +69,7 @@ def load(
         config=reading.config,
         services=tuple(found.service for found in reading.services),
         pools=tuple(reading.pools.values()),
+        tenants=tuple(tenant for tenant, _ in reading.tenants),
         places=reading.places,
         warnings=tuple(sorted(reading.warnings())) if warnings else (),
     )
@@ -91,6 +95,7 @@ class _Reading:
         self.config = FleetConfig()
         self.services: list[_Found] = []
         self.pools: dict[str, Pool] = {}
+        self.tenants: list[tuple[TenantEntry, Source]] = []
         self._docs: list[tuple[ServiceDoc | PoolDoc | FleetDoc, Source]] = []
         self._presets: dict[Path | str, Scaling | None] = {}
         """By file; None: it is wrong, and that has been said."""
@@ -121,6 +126,8 @@ class _Reading:
             case FleetDoc():
                 self.config = nouns.config(doc, file.parent)
                 self.problems.extend(fleet_problems(doc, source))
+            case TenantFileDoc():
+                self.tenants.append((nouns.tenant(doc), source))
             case _:
                 pass  # it is wrong, and that has been said
 
@@ -133,6 +140,12 @@ class _Reading:
         services = [found.service for found in self.services]
         for doc, source in self._docs:
             self.problems.extend(beside_problems(doc, source, services))
+        self.problems.extend(naming_problems([(found.service, found.source) for found in self.services]))
+        declared = frozenset(
+            subject.removeprefix("service/") for subject in self.places if subject.startswith("service/")
+        )
+        for tenant, source in self.tenants:
+            self.problems.extend(tenant_problems(tenant, source, declared))
         for standby, pool, source in self._standing_by():
             self.problems.extend(stopping_problems(standby, pool, source, self._configured, self._abilities))
         if self.providers is not None:
@@ -167,6 +180,8 @@ class _Reading:
         for doc, source in self._docs:
             yield from beside_warnings(doc, source, services)
             yield from gpu_warnings(doc, source, self.config.providers)
+            if isinstance(doc, FleetDoc):
+                yield from open_warnings(self.config.gateway_auth, self.config.gateway_listen, source)
         for standby, pool, source in self._standing_by():
             yield from stopping_warnings(standby, pool, source, self._configured, self._abilities)
 
@@ -204,7 +219,7 @@ class _Reading:
     def _is_first(self, source: Source) -> bool:
         """Whether nothing of this kind and name was declared before."""
         first = self.places.get(source.subject)
-        if source.subject in ("service", "pool"):  # without a name, which has been said
+        if source.subject in ("service", "pool", "tenant"):  # without a name, which has been said
             return True
         if first is None:
             self.places[source.subject] = Place(file=source.file, line=source.line)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fleetctl.engines import engine
 from fleetctl.model.names import PoolName, ProviderName, ServiceName
+from fleetctl.model.routes import TenantEntry, TenantLimits
 from fleetctl.model.services import (
     Behavior,
     ColdStart,
@@ -15,6 +16,7 @@ from fleetctl.model.services import (
     Mix,
     Placement,
     Pool,
+    QueueRules,
     RatePolicy,
     RolloutRules,
     Scaling,
@@ -29,6 +31,7 @@ from fleetctl.spec.documents import (
     DirectionDoc,
     Document,
     FleetDoc,
+    GatewayDoc,
     LocalDoc,
     MixDoc,
     PlacementDoc,
@@ -41,7 +44,9 @@ from fleetctl.spec.documents import (
     StandbyDoc,
     TuningDoc,
 )
+from fleetctl.spec.entry_documents import ServiceQueueDoc
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.spec.gateway_documents import TenantDoc
 from fleetctl.spec.signal_nouns import gpu_metrics, signals
 from fleetctl.spec.warm_up import calls
 
@@ -70,7 +75,12 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         placement=placement(doc.placement),
         rollout=_rollout(doc.rollout),
         pool=PoolName(doc.pool) if doc.pool else None,
+        queue=_queue(doc.queue),
+        hosts=tuple(doc.hosts or ()),
+        adapters=tuple(doc.adapters or ()),
     )
+    if doc.queue is not None and doc.queue.timeout is not None:
+        made = replace(made, queue_timeout_s=doc.queue.timeout)
     return replace(
         made,
         **_given(
@@ -151,6 +161,22 @@ def _rollout(doc: RolloutDoc | None) -> RolloutRules:
     return replace(RolloutRules(), **given)
 
 
+def _queue(doc: ServiceQueueDoc | None) -> QueueRules:
+    given = _given(doc, cold_timeout="cold_timeout_s", limit="limit", memory="limit_bytes", shed="shed")
+    return replace(QueueRules(), **given)
+
+
+def tenant(doc: TenantDoc) -> TenantEntry:
+    """The Tenant, complete."""
+    same = ("in_flight", "requests_per_minute", "tokens_per_minute", "tokens_per_month")
+    made = TenantEntry(
+        name=doc.name,
+        limits=replace(TenantLimits(), **_given(doc.limits, **{name: name for name in same})),
+        services=None if doc.services is None else tuple(ServiceName(name) for name in doc.services),
+    )
+    return replace(made, **_given(doc, weight="weight", priority="priority"))
+
+
 def _cold_start(doc: ColdStartDoc | None) -> ColdStart:
     return replace(ColdStart(), **_given(doc, cold="cold_s", standby="standby_s"))
 
@@ -202,12 +228,35 @@ def config(doc: FleetDoc, folder: Path) -> FleetConfig:
     made = replace(made, registry_mirrors=tuple(doc.registry_mirrors or ()))
     if doc.providers is not None:
         made = replace(made, providers=doc.providers)
-    if doc.gateway is not None:
-        made = replace(made, **_given(doc.gateway, listen="gateway_listen"))
+    made = replace(made, **_gateway(doc.gateway, folder))
     if doc.store is not None:
         is_url = "://" in doc.store
         made = replace(made, store_url=doc.store if is_url else str((folder / Path(doc.store).expanduser()).resolve()))
     return made
+
+
+def _gateway(doc: GatewayDoc | None, folder: Path) -> dict[str, Any]:
+    """Paths are taken from the folder of the file that names them: the gateway runs elsewhere."""
+    if doc is None:
+        return {}
+    made = _given(
+        doc,
+        listen="gateway_listen",
+        auth="gateway_auth",
+        workers="gateway_workers",
+        metrics_listen="gateway_metrics_listen",
+    )
+    if doc.tls is not None:
+        made["gateway_certificate"] = _absolute(doc.tls.certificate, folder)
+        made["gateway_key"] = None if doc.tls.key is None else _absolute(doc.tls.key, folder)
+    if doc.access_log is not None:
+        made["gateway_access_log"] = _absolute(doc.access_log.file, folder)
+        made |= _given(doc.access_log, sample="gateway_access_log_sample")
+    return made
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return str((folder / Path(path).expanduser()).resolve())
 
 
 def _given(doc: Document | None, **fields: str) -> dict[str, Any]:

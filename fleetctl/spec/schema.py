@@ -5,7 +5,19 @@ from typing import Any
 
 from fleetctl.errors import NotFound
 from fleetctl.model.outside import Signal
-from fleetctl.model.services import Behavior, LocalMachine, Placement, Pool, Scaling, Schedule, Service, Slo, Standby
+from fleetctl.model.routes import Route, TenantEntry
+from fleetctl.model.services import (
+    Behavior,
+    LocalMachine,
+    Placement,
+    Pool,
+    QueueRules,
+    Scaling,
+    Schedule,
+    Service,
+    Slo,
+    Standby,
+)
 from fleetctl.spec.documents import (
     DOCUMENTS,
     DirectionDoc,
@@ -22,15 +34,20 @@ from fleetctl.spec.documents import (
     SloDoc,
     StandbyDoc,
 )
+from fleetctl.spec.entry_documents import AccessLogDoc, ServiceQueueDoc, TenantFileDoc
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.spec.gateway_documents import GatewayFileDoc, QueueDoc, TenantDoc
+from fleetctl.spec.gateway_file import GatewayConfig
 from fleetctl.spec.signal_documents import SignalDoc
 from fleetctl.spec.suggestions import did_you_mean
 from fleetctl.spec.units import duration_text, share_text
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-KINDS = (*DOCUMENTS, "preset")
+_APART: dict[str, type[Document]] = {"preset": PresetDoc, "gateway": GatewayFileDoc}
+"""What has a file of its own."""
+KINDS = (*DOCUMENTS, *_APART)
 
-_SHARES = frozenset({"target", "tolerance", "utilization"})
+_SHARES = frozenset({"target", "tolerance", "utilization", "sample"})
 _DEFAULTS: dict[type[Document], tuple[type, dict[str, str]]] = {
     ServiceDoc: (Service, {}),
     SloDoc: (Slo, {}),
@@ -45,7 +62,13 @@ _DEFAULTS: dict[type[Document], tuple[type, dict[str, str]]] = {
     LocalDoc: (LocalMachine, {}),
     SignalDoc: (Signal, {"name": "", "policy": ""}),
     FleetDoc: (FleetConfig, {}),
-    GatewayDoc: (FleetConfig, {"listen": "gateway_listen"}),
+    GatewayDoc: (FleetConfig, {"listen": "gateway_listen", "auth": "gateway_auth", "workers": "gateway_workers"}),
+    AccessLogDoc: (FleetConfig, {"sample": "gateway_access_log_sample"}),
+    ServiceQueueDoc: (QueueRules, {"timeout": ""}),
+    TenantFileDoc: (TenantEntry, {"name": ""}),
+    GatewayFileDoc: (GatewayConfig, {"metrics_listen": ""}),
+    TenantDoc: (TenantEntry, {"name": ""}),
+    QueueDoc: (Route, {"timeout": "", "memory": "", "limit": "queue_limit"}),
 }
 """Whose defaults a document's fields have, and the fields whose names differ by more than the unit.
 Empty: no default is said."""
@@ -54,10 +77,10 @@ Empty: no default is said."""
 def json_schema(kind: str | None = None) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of one kind of document, or of any that may stand in a fleet's files.
 
-    `kind` is service, pool, fleet or preset. Raises `NotFound` for another.
+    `kind` is service, pool, fleet, tenant, preset or gateway. Raises `NotFound` for another.
     """
     if kind is not None:
-        document = PresetDoc if kind == "preset" else DOCUMENTS.get(kind)
+        document = (DOCUMENTS | _APART).get(kind)
         if document is None:
             raise NotFound(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}", hint=f"kinds: {', '.join(KINDS)}")
         return {"$schema": DIALECT, **_schema(document)}

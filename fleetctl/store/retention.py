@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fleetctl.store.database import Transaction
 
@@ -11,6 +12,8 @@ JOURNAL_PRUNE_ROWS_MAX = 256
 """Four times what is written between two prunings, so that a backlog melts, and no tick waits long for it."""
 EVENTS_PRUNE_ROWS_MAX = 4096
 """The same for events, which are small: 64 events a tick are kept up with."""
+CALENDAR_ENDS_AT = 253_402_300_800.0
+"""Unix time of the year 10000: a clock that is set so has no month."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,10 @@ class Retention:
     """A p95 by tier and stage out of the newest is then firm; some 2 MB a Service."""
     starts_age_s: float = 30 * 86_400.0
     """What a start took a month ago says little of the next: images, models and clouds have changed."""
+    revoked_keys_age_s: float = 400 * 86_400.0
+    """Over a year: who asks a year later which key it was, finds it."""
+    use_months: int = 13
+    """Of Tenants' tokens by month: this month, and the year before it."""
     over_instances_age_s: float = 86_400.0
     """Longer than any Provider still lists what it has terminated, so that none is taken for an Orphan."""
 
@@ -44,6 +51,7 @@ def prune(transaction: Transaction, keep: Retention, *, now: float) -> None:
     _prune_journal(transaction, keep, now=now)
     _prune_history(transaction, keep, now=now)
     _prune_starts(transaction, keep, now=now)
+    prune_keys(transaction, keep, now=now)
 
 
 def keep_newest_starts(transaction: Transaction, keep: Retention, *, services: Collection[str]) -> None:
@@ -54,6 +62,16 @@ def keep_newest_starts(transaction: Transaction, keep: Retention, *, services: C
             " (SELECT id FROM starts WHERE service = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
             (service, service, keep.starts_per_service),
         )
+
+
+def prune_keys(transaction: Transaction, keep: Retention, *, now: float) -> None:
+    """Forget keys that were revoked long ago, and months that nobody asks for any more."""
+    transaction.run("DELETE FROM api_keys WHERE over_at < ?", (now - keep.revoked_keys_age_s,))
+    if not 0 <= now < CALENDAR_ENDS_AT:
+        return
+    at = datetime.fromtimestamp(now, UTC)
+    months = at.year * 12 + at.month - 1 - keep.use_months
+    transaction.run("DELETE FROM tenant_use WHERE month <= ?", (f"{months // 12:04}-{months % 12 + 1:02}",))
 
 
 def _prune_starts(transaction: Transaction, keep: Retention, *, now: float) -> None:

@@ -63,6 +63,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX starts_replica ON starts (replica, id)",
         "CREATE INDEX starts_ended_at ON starts (ended_at)",
     ),
+    (
+        # Who may enter. Of a key only its hash; `over_at` is when it was revoked, and only such rows are ever pruned.
+        "CREATE TABLE tenants (name TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+        "CREATE TABLE api_keys (id TEXT PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, over_at DOUBLE PRECISION,"
+        " last_used_at DOUBLE PRECISION, doc TEXT NOT NULL)",
+        # Tokens by month, as each gateway process counted them since it began: what is told twice counts once.
+        "CREATE TABLE tenant_use (tenant TEXT NOT NULL, month TEXT NOT NULL, gateway TEXT NOT NULL,"
+        " tokens BIGINT NOT NULL, PRIMARY KEY (tenant, month, gateway))",
+        "CREATE INDEX tenant_use_month ON tenant_use (month)",
+    ),
+    (
+        # Several gateways: what each says, the slots that each may use, and what holds for all: `routes`, `identity`.
+        "CREATE TABLE gateways (name TEXT PRIMARY KEY, incarnation TEXT NOT NULL UNIQUE, number BIGINT NOT NULL,"
+        " doc TEXT NOT NULL)",
+        "CREATE TABLE gateway_grants (incarnation TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+        "CREATE TABLE gateway_orders (kind TEXT PRIMARY KEY, number BIGINT NOT NULL, doc TEXT NOT NULL)",
+    ),
 )
 """Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""
 

@@ -8,17 +8,20 @@ from typing import TypeVar
 
 from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
+from fleetctl.model.gateways import GatewayBeat, GatewayGrant, GatewayOrders
 from fleetctl.model.history import Interval
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
+from fleetctl.model.keys import ApiKey, EntryReport
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.orphans import Orphan
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.rollouts import Revision, Rollout
+from fleetctl.model.routes import Identity, Routes, TenantEntry
 from fleetctl.model.services import Pool, Service
 from fleetctl.model.snapshots import Intent, Lease, Override, State
 from fleetctl.model.starts import Start
-from fleetctl.store import schema
+from fleetctl.store import api_keys, gateways, schema
 from fleetctl.store.database import Database, Row, Transaction
 from fleetctl.store.documents import Memo, decode, encode
 from fleetctl.store.retention import PRUNE_EVERY_COMMITS, Retention, keep_newest_starts, prune
@@ -107,6 +110,36 @@ class SqlStore:
         """Hold up a Service's Rollout, or let it go on. Raises NotFound."""
         with self._intent_write() as transaction:
             _put_intent(transaction, replace(self._known_intent(transaction, service), paused=paused))
+
+    def put_tenant(self, tenant: TenantEntry) -> None:
+        """Declare (or change) a Tenant."""
+        doc = encode(tenant)
+        with self._intent_write() as transaction:
+            transaction.run(
+                "INSERT INTO tenants (name, doc) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc",
+                (tenant.name, doc),
+            )
+
+    def tenants(self) -> Sequence[TenantEntry]:
+        """Every Tenant declared, by name."""
+        with self._database.read() as transaction:
+            rows = transaction.rows("SELECT doc FROM tenants ORDER BY name")
+        return [decode(TenantEntry, row[0]) for row in rows]
+
+    def put_key(self, key: ApiKey, *, now: float) -> None:
+        """Let a new key in. Raises Conflict where one in force has its name, or there are too many."""
+        with self._intent_write() as transaction:
+            api_keys.put(transaction, key, now=now)
+
+    def revoke_key(self, key: str, *, at: float) -> None:
+        """Of that id: it opens nothing any more. One that was revoked before stays as it is. Raises NotFound."""
+        with self._intent_write() as transaction:
+            api_keys.revoke(transaction, key, at=at)
+
+    def api_keys(self) -> Sequence[ApiKey]:
+        """Every key, those that are over too, the oldest first."""
+        with self._database.read() as transaction:
+            return api_keys.every(transaction)
 
     def intents(self) -> tuple[tuple[Intent, ...], tuple[Pool, ...]]:
         """Every Service declared, with its last revisions, those that are down too, and every Pool, each by name."""
@@ -284,6 +317,17 @@ class SqlStore:
                 transaction.run("DELETE FROM revisions WHERE service = ?", (service,))
                 transaction.run("DELETE FROM starts WHERE service = ?", (service,))
 
+    def put_use(self, report: EntryReport, *, fence: int, at: float) -> None:
+        """Keep what a gateway tells of Tenants and keys; the same told again changes nothing. Raises LeaseLost."""
+        with self._write() as transaction:
+            self._check_fence(transaction, fence)
+            api_keys.put_use(transaction, report, at=at)
+
+    def tokens_used(self, month: str) -> Mapping[str, int]:
+        """Tokens of each Tenant in that month (`2026-11`, UTC), over all gateways."""
+        with self._database.read() as transaction:
+            return api_keys.tokens_used(transaction, month)
+
     # gc's side
 
     def orphans(self) -> Mapping[str, Orphan]:
@@ -309,6 +353,67 @@ class SqlStore:
                     ended = replace(known, wanted=Wanted.TERMINATED, phase=InstancePhase.TERMINATING, phase_at=at)
                     transaction.run("UPDATE instances SET doc = ? WHERE id = ?", (encode(ended), key))
 
+    # gateways' side
+
+    def join_gateway(self, beat: GatewayBeat) -> None:
+        """A gateway's first word; whoever had its name before has it no more."""
+        with self._write() as transaction:
+            gateways.put_beat(transaction, beat, joins=True)
+
+    def beat_gateway(self, beat: GatewayBeat) -> bool:
+        """A gateway's word that it lives. False: its slots were taken back, or another has its name: it must join."""
+        with self._write() as transaction:
+            return gateways.put_beat(transaction, beat, joins=False)
+
+    def leave_gateway(self, incarnation: str) -> None:
+        """A gateway that has nothing running ends; its slots are free at once."""
+        with self._write() as transaction:
+            gateways.remove_gateway(transaction, incarnation)
+
+    def gateway_orders(
+        self, name: str, incarnation: str, *, routes_number: int = 0, identity_number: int = 0
+    ) -> GatewayOrders:
+        """What a gateway is to follow; cheap while routes and identity keep their numbers."""
+        with self._database.read() as transaction:
+            return gateways.orders(
+                transaction, name, incarnation, routes_number=routes_number, identity_number=identity_number
+            )
+
+    def gateways(self) -> tuple[tuple[GatewayBeat, ...], tuple[GatewayGrant, ...]]:
+        """What each gateway that joined said last, by name, and every grant."""
+        with self._database.read() as transaction:
+            return gateways.beats(transaction), gateways.grants(transaction)
+
+    def put_grants(
+        self,
+        grants: Iterable[GatewayGrant],
+        *,
+        over: Mapping[str, int],
+        routes: Routes | None,
+        fence: int,
+    ) -> bool:
+        """Store grants that changed, take back those of the incarnations in `over`, and put new routes for all.
+
+        `over` has the number of the last beat that was seen of each. False: one has said something since, so that
+        nothing was stored. Raises LeaseLost.
+        """
+        with self._write() as transaction:
+            self._check_fence(transaction, fence)
+            if gateways.speaks(transaction, over, self._database.dialect.lock):
+                return False
+            for incarnation in over:
+                gateways.remove_gateway(transaction, incarnation)
+            gateways.put_grants(transaction, grants)
+            if routes is not None:
+                gateways.put_order(transaction, routes)
+            return True
+
+    def put_gateway_identity(self, identity: Identity, *, fence: int) -> None:
+        """Tell every gateway that joined, or will, who may enter. Raises LeaseLost."""
+        with self._write() as transaction:
+            self._check_fence(transaction, fence)
+            gateways.put_order(transaction, identity)
+
     # everyone's side
 
     def events(self, *, since: float = 0.0, limit: int = 1000, subject: str | None = None) -> Sequence[Event]:
@@ -331,6 +436,19 @@ class SqlStore:
         with self._database.read() as transaction:
             rows = transaction.rows("SELECT service, doc FROM decisions ORDER BY service")
         return _remembered(memo or Memo(), rows, ServiceName, Decision)
+
+    def changes(self) -> tuple[int, int, int]:
+        """Another one after every commit, every event and every change of what is wanted: cheap, for who looks on.
+
+        Raises Conflict once a newer fleetctl has changed the tables.
+        """
+        with self._database.read() as transaction:
+            ((found, committed, happened, wanted),) = transaction.rows(
+                "SELECT (SELECT version FROM schema_version), (SELECT COALESCE(MAX(id), 0) FROM journal),"
+                " (SELECT COALESCE(MAX(id), 0) FROM events), intents_version FROM fleet"
+            )
+        self._refuse_upgraded(found)
+        return int(committed), int(happened), int(wanted)
 
     def journal(self, *, at: float) -> bytes | None:
         """The journal entry of the last tick at or before `at`."""
@@ -387,13 +505,16 @@ class SqlStore:
         """A write, refused once a newer fleetctl has changed the tables under this process."""
         with self._database.write() as transaction:
             found = transaction.rows(f"SELECT version FROM schema_version{self._database.dialect.share}")[0][0]
-            if found != self._schema:
-                raise Conflict(
-                    f"{self._database.name} was upgraded by a newer fleetctl while this one ran"
-                    f" (schema {found}, this one knows {self._schema})",
-                    hint="start this command again with the newer fleetctl",
-                )
+            self._refuse_upgraded(found)
             yield transaction
+
+    def _refuse_upgraded(self, found: int) -> None:
+        if found != self._schema:
+            raise Conflict(
+                f"{self._database.name} was upgraded by a newer fleetctl while this one ran"
+                f" (schema {found}, this one knows {self._schema})",
+                hint="start this command again with the newer fleetctl",
+            )
 
     @contextmanager
     def _intent_write(self) -> Iterator[Transaction]:

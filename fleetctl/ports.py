@@ -5,14 +5,16 @@ from typing import Protocol
 
 from fleetctl.model.checks import Check
 from fleetctl.model.decisions import Decision, Event, Plan
+from fleetctl.model.gateways import GatewayBeat, GatewayGrant, GatewayOrders
 from fleetctl.model.history import Interval
 from fleetctl.model.instances import LaunchSpec, Leftover, Listing, Offer
+from fleetctl.model.keys import ApiKey, EntryReport
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired, NodeStatus, Ran
 from fleetctl.model.outside import Signal
-from fleetctl.model.routes import Routes
+from fleetctl.model.routes import Identity, Routes, TenantEntry
 from fleetctl.model.services import Pool, Service
-from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Target, Unknown
+from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Starved, Target, Unknown
 from fleetctl.model.snapshots import Intent, Lease, Override, State
 from fleetctl.model.starts import Start
 
@@ -111,7 +113,34 @@ class GatewayLink(Protocol):
     async def route(self, routes: Routes) -> None:
         """Replace the gateway's whole view of capacity."""
 
+    async def identify(self, identity: Identity) -> None:
+        """Say who may enter, in place of what the gateway knew before."""
+
+    async def entry(self) -> EntryReport:
+        """Who used it since it began."""
+
     async def stats(self) -> Mapping[ServiceName, QueueStats]: ...
+
+    async def starved(self, after: int) -> Starved:
+        """Who has requests and no Replica, as soon as more than `after` such requests have come; or after a while."""
+
+    async def close(self) -> None: ...
+
+
+class FleetLink(Protocol):
+    """The way of a gateway that joined to its fleet. Raises `errors.StoreFailure`."""
+
+    async def join(self, beat: GatewayBeat) -> None:
+        """A first word; whoever had its name before has it no more."""
+
+    async def beat(self, beat: GatewayBeat) -> bool:
+        """A word that it lives. False: its slots were taken back, or another has its name."""
+
+    async def orders(self, name: str, incarnation: str, *, routes_number: int, identity_number: int) -> GatewayOrders:
+        """What it is to follow."""
+
+    async def leave(self, incarnation: str) -> None:
+        """It has nothing running and ends."""
 
     async def close(self) -> None: ...
 
@@ -140,6 +169,17 @@ class Store(Protocol):
     def set_paused(self, service: ServiceName, paused: bool) -> None:
         """Hold up a Rollout, or let it go on. Raises `NotFound`."""
 
+    def put_tenant(self, tenant: TenantEntry) -> None: ...
+    def tenants(self) -> Sequence[TenantEntry]: ...
+    def put_key(self, key: ApiKey, *, now: float) -> None:
+        """Raises `Conflict` where a key in force has its name."""
+
+    def revoke_key(self, key: str, *, at: float) -> None:
+        """Of that id. Raises `NotFound`."""
+
+    def api_keys(self) -> Sequence[ApiKey]:
+        """Every key, those that are over too, the oldest first."""
+
     def intents(self) -> tuple[tuple[Intent, ...], tuple[Pool, ...]]: ...
     def intents_version(self) -> int:
         """Grows with every change by the user; cheap."""
@@ -165,6 +205,26 @@ class Store(Protocol):
 
     def forget_service(self, service: ServiceName, *, fence: int) -> None:
         """Remove a Service that is down and has nothing left."""
+
+    def put_use(self, report: EntryReport, *, fence: int, at: float) -> None:
+        """Keep what a gateway tells of Tenants and keys."""
+
+    def tokens_used(self, month: str) -> Mapping[str, int]:
+        """Tokens of each Tenant in that month (`2026-11`, UTC), over all gateways."""
+
+    def gateways(self) -> tuple[tuple[GatewayBeat, ...], tuple[GatewayGrant, ...]]:
+        """What each gateway that joined said last, and every grant."""
+
+    def put_grants(
+        self, grants: Iterable[GatewayGrant], *, over: Mapping[str, int], routes: Routes | None, fence: int
+    ) -> bool:
+        """Store grants that changed, take back those of the incarnations in `over`, and put new routes for all.
+
+        `over` has the number of the last beat seen of each. False: one has said something since; nothing was stored.
+        """
+
+    def put_gateway_identity(self, identity: Identity, *, fence: int) -> None:
+        """Tell every gateway that joined, or will, who may enter."""
 
     # everyone's side
     def events(self, *, since: float = 0.0, limit: int = 1000, subject: str | None = None) -> Sequence[Event]:

@@ -2,8 +2,8 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ import psutil
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Controller, no_boundary
 from fleetctl.controller.observe import Ports
+from fleetctl.decide.gateway_leases import FENCED_S
 from fleetctl.errors import MissingDependency, NotFound, StoreFailure, UsageError
 from fleetctl.model.abilities import Abilities
 from fleetctl.model.instances import LaunchSpec
@@ -172,7 +173,10 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
         signals=HttpSignals(clock),
         outside=OutsideSources(clock),
         gateway=SupervisedGateway(
-            listen=config.gateway_listen, socket=home.gateway_socket, log=home.logs / "gateway.log"
+            listen=config.gateway_listen,
+            socket=home.gateway_socket,
+            log=home.logs / "gateway.log",
+            options=gateway_options(config),
         )
         if gateway
         else None,
@@ -192,6 +196,61 @@ async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) ->
             await ports.gateway.close()
 
 
+async def join_fleet(
+    url: str,
+    *,
+    name: str,
+    listen: str,
+    socket: Path,
+    options: Sequence[str] = (),
+    ready: Callable[[str], None] = lambda address: None,
+    fenced_s: float = FENCED_S,
+) -> None:
+    """Serve as one more gateway of the fleet in the store at `url`, until SIGTERM or SIGINT.
+
+    `name` is its own, and stays the same when it is started again; `socket` is a path for a new socket of this gateway
+    alone; `options` are further words for `python -m fleetctl.gateway`. Raises `NotFound` where there is no fleet,
+    `Conflict` for a port that is taken, or when another gateway takes the name.
+    """
+    from fleetctl.gateway.joined import Place
+    from fleetctl.gateway.joining import serve_joined
+    from fleetctl.gateway.leashed import runs_for
+    from fleetctl.store.fleet_links import StoreFleetLink
+
+    with closing(open_store(url, read_only=True)):
+        pass  # a fleet is joined, and never made
+    store = open_store(url)
+    holder = this_holder()
+
+    def place(address: str) -> Place:
+        beats, grants = store.gateways()
+        before = {one.incarnation for one in beats if one.name == name}
+        before |= {one.incarnation for one in grants if one.name == name}
+        over = sorted(one for one in before if holder_is_dead(one) and not runs_for(_parts(one)[1]))
+        host, _, _ = holder.partition("/")
+        return Place(name=name, incarnation=holder, address=address, host=host, replaces=over[-1] if over else "")
+
+    try:
+        await serve_joined(
+            StoreFleetLink(store), place, listen=listen, socket=socket, options=options, ready=ready, fenced_s=fenced_s
+        )
+    finally:
+        store.close()
+
+
+def gateway_options(config: FleetConfig) -> tuple[str, ...]:
+    """How the fleet's gateway is started, besides where it listens."""
+    given = {
+        "--workers": str(config.gateway_workers) if config.gateway_workers != 1 else None,
+        "--tls-certificate": config.gateway_certificate,
+        "--tls-key": config.gateway_key,
+        "--access-log": config.gateway_access_log,
+        "--access-log-sample": str(config.gateway_access_log_sample) if config.gateway_access_log else None,
+        "--metrics-listen": config.gateway_metrics_listen,
+    }
+    return tuple(word for option, value in given.items() if value is not None for word in (option, value))
+
+
 def controller(
     store: SqlStore,
     ports: Ports,
@@ -200,8 +259,8 @@ def controller(
     home: Home | None = None,
     boundary: Callable[[str], None] = no_boundary,
 ) -> Controller:
-    """A controller of the fleet; it does not hold the Lease yet. With `home` it minds limits that change there."""
-    limit = saved_limit(home, config.max_cost_per_hour) if home is not None else lambda: config.max_cost_per_hour
+    """A controller of the fleet; it does not hold the Lease yet. With `home` it minds settings that change there."""
+    saved = saved_settings(home, config) if home is not None else lambda: config
     return Controller(
         store,
         ports,
@@ -209,8 +268,9 @@ def controller(
         holder=this_holder(),
         holder_is_dead=holder_is_dead,
         boundary=boundary,
-        max_cost_per_hour=limit,
+        max_cost_per_hour=lambda: saved().max_cost_per_hour,
         complete=_complete(home, config),
+        auth=lambda: saved().gateway_auth == "keys",
     )
 
 
@@ -224,21 +284,22 @@ def _complete(home: Home | None, config: FleetConfig) -> Callable[[LaunchSpec], 
     return lambda spec: spec if spec.offer.provider in OWNED else completed(spec, key, config.registry_mirrors)
 
 
-def saved_limit(home: Home, limit: float | None) -> Callable[[], float | None]:
-    """What the fleet may cost, as `up` last saved it: a daemon that runs must mind a limit that is set meanwhile.
+def saved_settings(home: Home, config: FleetConfig) -> Callable[[], FleetConfig]:
+    """The settings as `up` last saved them: a daemon that runs must mind what the fleet may cost, and who may enter,
+    when that is set meanwhile.
 
-    Settings that are gone or cannot be read lift no limit: the one before holds.
+    Settings that are gone or cannot be read lift no limit: those before hold.
     """
     saved_ns = _changed_ns(home)
 
-    def current() -> float | None:
-        nonlocal limit, saved_ns
+    def current() -> FleetConfig:
+        nonlocal config, saved_ns
         changed_ns = _changed_ns(home)
         if changed_ns is not None and changed_ns != saved_ns:
             with suppress(StoreFailure):
-                limit = load_config(home).max_cost_per_hour
+                config = load_config(home)
                 saved_ns = changed_ns
-        return limit
+        return config
 
     return current
 

@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetctl.controller.act import Actor
+from fleetctl.controller.entrance import Entrance, keys_asked_for
+from fleetctl.controller.fronts import Fronts
 from fleetctl.controller.history import Gathering
 from fleetctl.controller.journal import Stretches, entry
 from fleetctl.controller.observe import Observer, Ports
+from fleetctl.controller.starvation import watch
+from fleetctl.decide.gateway_leases import SILENT_S
 from fleetctl.decide.planner import plan
 from fleetctl.errors import AgentFailure, Conflict, FleetError, LeaseLost
 from fleetctl.model.decisions import Event, Memory, Plan
@@ -63,18 +67,35 @@ class Controller:
         boundary: Callable[[str], None] = no_boundary,
         max_cost_per_hour: Callable[[], float | None] = no_limit,
         complete: Callable[[LaunchSpec], LaunchSpec] = lambda spec: spec,
+        auth: Callable[[], bool] = keys_asked_for,
+        silent_s: float = SILENT_S,
     ) -> None:
-        """`complete` adds to a launch what only this computer knows, as its key and its first boot's script."""
+        """`complete` adds to a launch what only this computer knows, as its key and its first boot's script; `auth`
+        tells whether the gateway asks for keys; a gateway that is silent for `silent_s` loses its slots."""
         self._max_cost_per_hour = max_cost_per_hour
         self._store = store
+        self.poked = asyncio.Event()
+        """Set when something ended that a tick should look at soon."""
+        self._fronts = None
+        if ports.gateway is not None:
+            self._fronts = Fronts(
+                store,
+                ports.gateway,
+                ports.clock,
+                host=holder.partition("/")[0],
+                silent_s=silent_s,
+                pending=self.poked.set,
+            )
+            ports = replace(ports, gateway=self._fronts)
         self._ports = ports
         self._fleet = fleet
         self._holder = holder
         self._holder_is_dead = holder_is_dead
         self._boundary = boundary
         self._observer = Observer(ports, fleet=fleet)
-        self.poked = asyncio.Event()
-        """Set when something ended that a tick should look at soon."""
+        self.starved = asyncio.Event()
+        """Set when a request met no Replica: a tick should begin at once."""
+        self._watch: asyncio.Task[None] | None = None
         self._actor = Actor(
             ports.clock, ports.providers, ports.nodes, on_end=self.poked.set, boundary=boundary, complete=complete
         )
@@ -93,6 +114,7 @@ class Controller:
         self._routes: Routes | None = None
         self._routes_at = 0.0
         self._gateway_failing = False
+        self._entrance = None if ports.gateway is None else Entrance(store, ports.gateway, auth=auth)
         self._stretches = Stretches()
         self._gathering = Gathering()
 
@@ -124,11 +146,14 @@ class Controller:
             self._fence = lease.fence
             self._routes = None
         self._renewed_at = now
+        if self._fronts is not None and (self._watch is None or self._watch.done()):
+            self._watch = asyncio.create_task(watch(self._fronts, self._ports.clock, self.starved.set))
 
     async def tick(self) -> Ticked:
         """Observe, decide, store what was decided, then begin the Actions. Raises `LeaseLost` and `StoreFailure`."""
         wall, cpu = time.perf_counter(), time.process_time()
         self.poked.clear()
+        self.starved.clear()
         if self._fence is None or self._ports.clock.now() - self._renewed_at > LEASE_S / 3:
             await self.acquire()
         assert self._fence is not None
@@ -178,12 +203,22 @@ class Controller:
         await self._send_routes(made)
         for action in made.actions:
             self._actor.begin(action)
+        await self._keep_entrance()
         return Ticked(
             snapshot=snapshot,
             plan=made,
             cpu_s=time.process_time() - cpu,
             wall_s=time.perf_counter() - wall,
         )
+
+    async def _keep_entrance(self) -> None:
+        if self._entrance is None or self._fence is None:
+            return
+        try:
+            await self._entrance.tick(version=self._intents_version, fence=self._fence, now=self._ports.clock.now())
+        except LeaseLost:
+            self._fence = None
+            raise
 
     async def _reload_intents(self) -> None:
         version = await asyncio.to_thread(self._store.intents_version)
@@ -212,13 +247,17 @@ class Controller:
         self._pins = {**kept, **dict(made.pins)}
 
     async def _send_routes(self, made: Plan) -> None:
-        gateway = self._ports.gateway
-        if gateway is None or made.routes is None:
+        if self._fronts is None or made.routes is None:
             return
-        if made.routes == self._routes and made.at - self._routes_at < ROUTES_EVERY_S:
+        same = made.routes == self._routes and made.at - self._routes_at < ROUTES_EVERY_S
+        if same and not self._fronts.several:
             return
         try:
-            await gateway.route(made.routes)
+            await self._fronts.route(made.routes)
+            await self._fronts.keep_reports(made.routes.fence)
+        except LeaseLost:
+            self._fence = None
+            raise
         except AgentFailure as error:
             self._routes = None
             if not self._gateway_failing:
@@ -237,6 +276,9 @@ class Controller:
 
     async def close(self, *, release: bool = True) -> None:
         """Stop acting and let the Lease go, so that the next controller need not wait for it to expire."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         await self._actor.close()
         await self._observer.close()
         if release and self._fence is not None:

@@ -9,7 +9,8 @@ from fleetctl.errors import Conflict, LeaseLost, StoreFailure
 from fleetctl.ports import Clock
 
 GAP_S = 0.2
-"""Ticks brought forward by an Action's end come no closer than this."""
+"""Ticks brought forward by an Action's end come no closer than this. A request that meets no Replica does not wait for
+it: such ticks are bounded by their own rule, one a second for each Service."""
 STORE_RETRIES_S = 60.0
 """A store that fails (a full disk, a lock) is tried again this long before the loop gives up; Nodes and gateway go on
 by themselves meanwhile."""
@@ -65,8 +66,9 @@ async def run(
 
 
 async def _pause(controller: Controller, clock: Clock, seconds: float, stop: asyncio.Event | None) -> None:
-    await clock.sleep(min(GAP_S, seconds))
-    waits = [asyncio.create_task(controller.poked.wait())]
+    if await _over(clock, min(GAP_S, seconds), controller.starved):
+        return  # a request waits for a Replica that is not there: it does not wait for us
+    waits = [asyncio.create_task(controller.poked.wait()), asyncio.create_task(controller.starved.wait())]
     if stop is not None:
         waits.append(asyncio.create_task(stop.wait()))
     sleeping = asyncio.create_task(clock.sleep(max(0.0, seconds - GAP_S)))
@@ -76,3 +78,15 @@ async def _pause(controller: Controller, clock: Clock, seconds: float, stop: asy
         for task in (*waits, sleeping):
             task.cancel()
         await asyncio.gather(*waits, sleeping, return_exceptions=True)
+
+
+async def _over(clock: Clock, seconds: float, event: asyncio.Event) -> bool:
+    """Sleep; whether the event cut it short."""
+    waiting, sleeping = asyncio.create_task(event.wait()), asyncio.create_task(clock.sleep(seconds))
+    try:
+        await asyncio.wait([waiting, sleeping], return_when=asyncio.FIRST_COMPLETED)
+        return event.is_set()
+    finally:
+        waiting.cancel()
+        sleeping.cancel()
+        await asyncio.gather(waiting, sleeping, return_exceptions=True)

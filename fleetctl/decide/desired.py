@@ -250,6 +250,8 @@ def routes(draft: Draft) -> Routes:
                 replica=replica.id,
                 address=replica.address,
                 slots=runs[replica.revision].concurrency if replica.role is Role.SERVING else 0,
+                # Those that an engine is started with are loaded before it is ready.
+                adapters=runs[replica.revision].adapters,
             )
             for replica in draft.of_service(service.name)
             if replica.phase is ReplicaPhase.READY
@@ -265,7 +267,13 @@ def routes(draft: Draft) -> Routes:
                 upstreams=upstreams,
                 queue_timeout_s=service.queue_timeout_s,
                 # A Service going down serves what it has begun and takes nothing new.
-                queue_limit=10_000 if intent.up else 0,
+                queue_limit=service.queue.limit if intent.up else 0,
+                hosts=service.hosts,
+                adapters=service.adapters,
+                cold_timeout_s=service.queue.cold_timeout_s,
+                queue_limit_bytes=service.queue.limit_bytes,
+                shed=service.queue.shed,
+                probe_path=service.readiness_path or engine(service.engine).readiness_path,
             )
         )
     return Routes(fence=draft.snapshot.fence, epoch=draft.snapshot.epoch, routes=tuple(found))

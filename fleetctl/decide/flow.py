@@ -44,6 +44,8 @@ def measured(
             engines=engines,
             ttft=stats.ttft if stats and latencies else None,
             end_to_end=stats.end_to_end if stats and latencies else None,
+            input_tokens=stats.input_tokens if stats else None,
+            output_tokens=stats.output_tokens if stats else None,
         )
         return Flow(), tally
     span_s = now - before.at
@@ -57,6 +59,10 @@ def measured(
     if queue is None and ended is not None and concurrency is not None and before.concurrency is not None:
         # No gateway: who came is who left, and by how much the crowd has grown.
         arrivals = max(0.0, ended + concurrency - before.concurrency)
+    if stats and prompts is None and outputs is None:
+        # Engines whose metrics say nothing of tokens may say it with each answer, and the gateway counts that.
+        prompts = _grown(stats.input_tokens, before.input_tokens)
+        outputs = _grown(stats.output_tokens, before.output_tokens)
     mean = _mean(before.tokens_per_prompt, prompts, completed)
     tally = Tally(
         at=now,
@@ -67,6 +73,8 @@ def measured(
         tokens_per_prompt=mean,
         ttft=(stats.ttft if stats else before.ttft) if latencies else None,
         end_to_end=(stats.end_to_end if stats else before.end_to_end) if latencies else None,
+        input_tokens=stats.input_tokens if stats else before.input_tokens,
+        output_tokens=stats.output_tokens if stats else before.output_tokens,
     )
     ttft = end_to_end = None
     if latencies and stats:

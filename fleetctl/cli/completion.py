@@ -15,6 +15,7 @@ FORMATS = "table json yaml name"
 SUBCOMMANDS = {
     "catalog": "ls refresh",
     "daemon": "start stop status",
+    "keys": "create ls revoke",
     "provider": "ls setup permissions",
     "rollout": "status pause resume undo",
 }

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from fleetctl.cli.fleet_gateways import gateway_lines
+from fleetctl.cli.fleet_gateways import told as gateways_told
 from fleetctl.cli.output import Format, Output, coloured, document, picture_width
 from fleetctl.cli.session import event_line, session
 from fleetctl.cli.subjects import subject_of
@@ -43,6 +45,10 @@ def describe(
         events = list(now.store.events(subject=f"{kind}/{name}", limit=EVENTS_SHOWN))
         body, text = _described(view, now.store, kind, name)
         if kind in ("service", "pool"):
+            if kind == "service":
+                lines = gateway_lines(now.store, view.at, view.replicas_of(name))
+                text += "".join(f"  {sentence}\n" for sentence in gateways_told(lines))
+                body = {**body, "gateways": lines} if isinstance(body, dict) and lines else body
             found = tiers_of(view, now.config, now.store.starts(), kind, name)
             text += told(found)
             body = {**body, "tiers": found} if isinstance(body, dict) else body

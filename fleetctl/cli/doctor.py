@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from fleetctl.cli.cloud_checks import clock, orphans, prices, provider_checks
+from fleetctl.cli.fleet_gateways import gateway_checks
 from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.errors import FleetError, NotFound
 from fleetctl.model.checks import Check, Status
@@ -72,6 +73,7 @@ def _checks() -> Iterator[Check]:
         yield Check(check="store", status="ok", detail=f"{config.store_url or where.store}, epoch {store.epoch}")
         yield _controller(view)
         yield asyncio.run(_gateway(where, config, view))
+        yield from gateway_checks(store, view.replicas, view.at)
         yield clock(view)
         yield from prices(where, config, view.at)
         yield orphans(store.orphans(), view.at)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.fleet_gateways import gateway_lines, told
 from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.session import data_age, session
 from fleetctl.cli.streams import pause
@@ -132,6 +133,9 @@ def ps(
                 say(f"{several(len(view.live_instances), 'instance')}, {dollars(total)}/h{more}; {data_age(view)}")
                 if not replicas and not instances and (legend := beside_services(view)):
                     say(legend)
+                if not replicas and not instances:
+                    for sentence in told(gateway_lines(now.store, view.at)):
+                        say(sentence)
             if not watch:
                 return
             pause(2.0)

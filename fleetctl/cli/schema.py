@@ -11,7 +11,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def schema(
-    kind: Annotated[str | None, typer.Argument(help="service, pool or fleet; none: any of them")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="service, pool, fleet, tenant, preset or gateway; none: any of a fleet's")
+    ] = None,
     output: Output = Format.JSON,
 ) -> None:
     """Print the JSON Schema (2020-12) of fleet files."""

@@ -22,7 +22,15 @@ from fleetctl.paths import Home
 from fleetctl.spec.fleet import Fleet
 from fleetctl.views.figures import several
 from fleetctl.views.fleet import FleetView, ServiceRow, service_rows
-from fleetctl.wiring import abilities_of, configured, lease_is_live, load_config, provider_names, save_config
+from fleetctl.wiring import (
+    abilities_of,
+    configured,
+    gateway_options,
+    lease_is_live,
+    load_config,
+    provider_names,
+    save_config,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -70,10 +78,18 @@ def up(
         _agree(fleet, wanted, now, yes=yes, again=again)
         if lease_is_live(now.store, time.time()) and not _same_providers(now.home, fleet):
             say("warning: the running controller does not know the changed providers; restart it: fleetctl daemon stop")
+        if now.home.gateway_socket.exists() and not _same_gateway(now.home, fleet):
+            say(
+                "warning: a running gateway keeps the tls, workers, access_log and metrics_listen that it was started "
+                "with; stop the controller (fleetctl daemon stop) and the gateway (its pid: fleetctl doctor), then: "
+                f"{again}"
+            )
         save_config(now.home, fleet.config)
         at = time.time()
         for pool in fleet.pools:
             now.store.put_pool(pool, at=at)
+        for tenant in fleet.tenants:
+            now.store.put_tenant(tenant)
         for service in wanted:
             now.store.put_service(service, revision=revision(service), at=at)
         names = {str(service.name) for service in wanted}
@@ -88,6 +104,8 @@ def up(
             sys.stdout.writelines(f"service/{row.name}\n" for row in rows)
         else:
             sys.stdout.writelines(f"{row.endpoint}\n" for row in rows)
+        if fleet.config.gateway_auth == "keys" and not any(key.in_force(at) for key in now.store.api_keys()):
+            say("the gateway asks for an API key, and there is none yet; make one: fleetctl keys create")
         if wait and not lease_is_live(now.store, time.time()):
             say("up. Nothing scales until a controller runs: fleetctl daemon start (or: fleetctl run)")
 
@@ -122,6 +140,14 @@ def _same_providers(home: Home, fleet: Fleet) -> bool:
         return load_config(home).providers == fleet.config.providers
     except FleetError:
         return False
+
+
+def _same_gateway(home: Home, fleet: Fleet) -> bool:
+    """Whether a gateway is started now as it was by the saved settings; those that cannot be read are written anew."""
+    try:
+        return gateway_options(load_config(home)) == gateway_options(fleet.config)
+    except FleetError:
+        return True
 
 
 def _agree(fleet: Fleet, wanted: Sequence[Service], now: Session, *, yes: bool, again: str) -> None:

@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import Protocol
 
 from fleetctl.errors import AgentFailure
+from fleetctl.gateway.access_log import AccessLog
 from fleetctl.gateway.health import GatewayHealth
 from fleetctl.gateway.link import UnixGatewayLink
 from fleetctl.gateway.metrics import exposition
 from fleetctl.gateway.plane import DataPlane
 from fleetctl.model.names import ReplicaId, ServiceName
-from fleetctl.model.routes import Route, Routes, Upstream
+from fleetctl.model.routes import Identity, Route, Routes, Upstream
 from fleetctl.model.signals import QueueStats
 
 WITHIN_S = 15.0
 """Everything here takes milliseconds; a loaded machine may take longer."""
 _numbers = count(1)
+EVERYBODY = Identity(required=False)
+"""No key is asked for."""
 
 
 # The gateway under test
@@ -60,6 +63,7 @@ class AsProcess:
         self.link, self.address = link, address
 
     async def route(self, routes: Routes) -> None:
+        await self.link.identify(EVERYBODY)
         await self.link.route(routes)
 
     async def stats(self) -> dict[ServiceName, QueueStats]:
@@ -70,8 +74,11 @@ class AsProcess:
 
 
 @asynccontextmanager
-async def in_process(connections_max: int = 10_000) -> AsyncIterator[InProcess]:
-    plane = DataPlane(asyncio.get_running_loop(), connections_max=connections_max)
+async def in_process(
+    connections_max: int = 10_000, *, identity: Identity = EVERYBODY, access_log: AccessLog | None = None
+) -> AsyncIterator[InProcess]:
+    plane = DataPlane(asyncio.get_running_loop(), connections_max=connections_max, access_log=access_log)
+    plane.identify(identity)
     server = await plane.loop.create_server(plane.client, "127.0.0.1", 0)
     try:
         yield InProcess(plane, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
@@ -253,6 +260,7 @@ def routed(name: str, *engines: Engine | str, slots: int = 8, limit: int = 10_00
         ),
         queue_limit=limit,
         queue_timeout_s=timeout_s,
+        cold_timeout_s=timeout_s,
     )
 
 

@@ -41,6 +41,7 @@ from fleetctl.model.names import ReplicaId, ServiceName
 from fleetctl.model.routes import Route, Routes, Upstream
 from fleetctl.model.signals import QueueStats
 
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 QUIET_S = 0.2
 """How long a test watches that something does not happen."""
 
@@ -89,14 +90,18 @@ async def test_request_and_answer_pass_unchanged_but_for_the_headers_of_one_conn
         await gateway.route(routes(routed(service(), one)))
         asking.send(
             b"PUT /v1/x?y=%20z HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nX-Odd:\tv\r\n"
-            b"Content-Length: 2\r\n\r\nhi"
+            b"Content-Length: 2\r\nX-Request-Id: abc\r\ntraceparent: " + TRACE + b"\r\n\r\nhi"
         )
         answered = await asking.answer()
 
-        assert one.asked[0].head == b"PUT /v1/x?y=%20z HTTP/1.1\r\nHost: h\r\nX-Odd:\tv\r\nContent-Length: 2\r\n\r\n"
+        assert one.asked[0].head == (
+            b"PUT /v1/x?y=%20z HTTP/1.1\r\nHost: h\r\nX-Odd:\tv\r\nContent-Length: 2\r\ntraceparent: " + TRACE
+            + b"\r\nx-request-id: abc\r\n\r\n"
+        )  # fmt: skip
         assert one.asked[0].body == b"hi"
     assert answered.head == (
-        b"HTTP/1.1 201 Very Created\r\nX-Odd:  kept \r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 3\r\n\r\n"
+        b"HTTP/1.1 201 Very Created\r\nX-Odd:  kept \r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 3\r\n"
+        b"x-request-id: abc\r\n\r\n"
     )
     assert answered.body == b"abc"
 
@@ -225,9 +230,11 @@ async def test_an_http_1_0_client_gets_no_chunks(gateway: Gateway) -> None:
     raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     async with engine(saying(raw)) as one, client(gateway) as asking:
         await gateway.route(routes(routed(service(), one)))
-        asking.send(b"GET /v1/x HTTP/1.0\r\n\r\n")
+        asking.send(b"GET /v1/x HTTP/1.0\r\nX-Request-Id: abc\r\n\r\n")
 
-        assert await asking.ended() == b"HTTP/1.1 200 OK\r\nX: y\r\nConnection: close\r\n\r\nabcde"
+        assert await asking.ended() == (
+            b"HTTP/1.1 200 OK\r\nX: y\r\nConnection: close\r\nx-request-id: abc\r\n\r\nabcde"
+        )
         assert one.asked[0].line == b"GET /v1/x HTTP/1.1"
 
 
@@ -566,7 +573,7 @@ async def test_a_stream_that_dies_elsewhere_is_cut(gateway: Gateway, rest: bytes
             asking.post()
             received = await asking.ended()
 
-        assert received.startswith(SSE)
+        assert received.startswith(SSE.removesuffix(b"\r\n"))
         assert b"event: error" not in received
         assert not received.endswith(b"0\r\n\r\n")
 
@@ -807,7 +814,7 @@ async def test_more_connections_than_files_are_refused() -> None:
 
 async def test_unused_connections_to_replicas_are_closed() -> None:
     async with in_process() as gateway, engine(echo) as one:
-        gateway.plane.pooled.timeout_s = 0.05
+        gateway.plane.pools.timeout_s = 0.05
         await gateway.route(routes(routed(service(), one)))
         await ask(gateway)
 

@@ -33,9 +33,11 @@ import fleetctl
 from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
 from fleetctl.model.instances import Instance, InstancePhase, Offer
+from fleetctl.model.keys import ApiKey, EntryReport
 from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.replicas import Replica, ReplicaPhase, Stage
 from fleetctl.model.rollouts import Revision, Rollout
+from fleetctl.model.routes import TenantEntry, TenantLimits, TenantUse
 from fleetctl.model.services import Gpu, Market, Pool, Service
 from fleetctl.model.snapshots import Intent, Lease, Override
 from fleetctl.model.starts import Start
@@ -392,6 +394,152 @@ def test_the_version_grows_with_every_change_by_the_user_and_with_no_tick(store:
 
     assert versions == sorted(set(versions))
     assert store.intents_version() == versions[-1]
+
+
+# ---------------------------------------------------------------- who may enter
+
+MONTH = "2026-11"
+ACME = TenantEntry(name="acme", weight=2.0, limits=TenantLimits(in_flight=3, tokens_per_month=10), services=(CHAT,))
+
+
+def a_key(number: int, *, name: str = "", tenant: str = "acme", expires_at: float | None = None) -> ApiKey:
+    return ApiKey(
+        id=f"fk-{number}",
+        sha256=f"{number:064x}",
+        tenant=tenant,
+        name=name,
+        services=(CHAT,),
+        priority="low",
+        created_at=float(number),
+        expires_at=expires_at,
+    )
+
+
+def a_report(gateway: str, *, keys: tuple[str, ...] = (), **tokens: int) -> EntryReport:
+    uses = tuple(TenantUse(tenant=name, month=MONTH, tokens=count) for name, count in tokens.items())
+    return EntryReport(gateway=gateway, uses=uses, keys=keys)
+
+
+def test_keys_and_tenants_are_found_again_as_they_were_put(url: str, store: SqlStore) -> None:
+    store.put_tenant(TenantEntry(name="zeta"))
+    store.put_tenant(TenantEntry(name="acme"))
+    store.put_tenant(ACME)
+    keys = [a_key(2, name="laptop", expires_at=9.0), a_key(10)]
+    for key in reversed(keys):
+        store.put_key(key, now=1.0)
+
+    with closing(open_store(url, read_only=True)) as reader:
+        assert list(reader.tenants()) == [ACME, TenantEntry(name="zeta")]
+        assert list(reader.api_keys()) == keys
+
+
+def test_a_revoked_key_stays_revoked_since_it_first_was(store: SqlStore) -> None:
+    store.put_key(a_key(1), now=1.0)
+    store.revoke_key("fk-1", at=5.0)
+    store.revoke_key("fk-1", at=7.0)
+
+    assert list(store.api_keys()) == [replace(a_key(1), revoked_at=5.0)]
+    with pytest.raises(NotFound, match="no key 'fk-2'"):
+        store.revoke_key("fk-2", at=7.0)
+
+
+def test_two_keys_in_force_have_different_names(store: SqlStore) -> None:
+    store.put_key(a_key(1, name="ci"), now=1.0)
+    with pytest.raises(Conflict, match="called 'ci' already: fk-1"):
+        store.put_key(a_key(2, name="ci"), now=1.0)
+    store.revoke_key("fk-1", at=2.0)
+    store.put_key(a_key(3, name="ci", expires_at=10.0), now=2.0)
+    store.put_key(a_key(4, name="ci"), now=10.0)
+    store.put_key(a_key(5), now=10.0)
+    store.put_key(a_key(6), now=10.0)
+
+    assert [key.id for key in store.api_keys()] == ["fk-1", "fk-3", "fk-4", "fk-5", "fk-6"]
+
+
+def test_no_key_is_kept_twice(store: SqlStore) -> None:
+    store.put_key(a_key(1), now=1.0)
+
+    with pytest.raises(StoreFailure):
+        store.put_key(replace(a_key(1), id="fk-other"), now=1.0)
+
+    assert len(store.api_keys()) == 1
+
+
+def test_the_version_grows_with_keys_and_tenants_and_not_with_their_use(store: SqlStore) -> None:
+    token = fence(store)
+    versions = [store.intents_version()]
+    for change in (
+        lambda: store.put_tenant(ACME),
+        lambda: store.put_key(a_key(1), now=1.0),
+        lambda: store.revoke_key("fk-1", at=1.0),
+    ):
+        change()
+        versions.append(store.intents_version())
+    store.put_use(a_report("g1", acme=5), fence=token, at=1.0)
+
+    assert versions == sorted(set(versions))
+    assert store.intents_version() == versions[-1]
+
+
+def test_use_is_added_up_over_gateways_and_what_is_told_twice_or_late_counts_once(url: str, store: SqlStore) -> None:
+    token = fence(store)
+    for report in (
+        a_report("g1", acme=5, other=1),
+        a_report("g1", acme=9, other=1),
+        a_report("g1", acme=9),
+        a_report("g1", acme=7),
+        a_report("g2", acme=100),
+    ):
+        store.put_use(report, fence=token, at=1.0)
+    october = TenantUse(tenant="acme", month="2026-10", tokens=3)
+    store.put_use(EntryReport(gateway="g1", uses=(october,)), fence=token, at=1.0)
+
+    with closing(open_store(url, read_only=True)) as reader:
+        assert reader.tokens_used(MONTH) == {"acme": 109, "other": 1}
+        assert reader.tokens_used("2026-10") == {"acme": 3}
+        assert reader.tokens_used("2026-12") == {}
+
+
+def test_when_a_key_was_used_only_moves_on(store: SqlStore) -> None:
+    token = fence(store)
+    store.put_key(a_key(1), now=1.0)
+    store.put_key(a_key(2), now=1.0)
+    for at in (5.0, 9.0, 7.0):
+        store.put_use(a_report("g1", keys=("fk-1", "fk-gone")), fence=token, at=at)
+    store.revoke_key("fk-1", at=10.0)
+
+    assert [key.last_used_at for key in store.api_keys()] == [9.0, None]
+
+
+def test_a_displaced_controller_keeps_no_use(store: SqlStore) -> None:
+    token = fence(store)
+    assert store.acquire("another", ttl_s=60.0, now=1000.0) is not None
+
+    with pytest.raises(LeaseLost):
+        store.put_use(a_report("g1", acme=5), fence=token, at=1.0)
+
+    assert store.tokens_used(MONTH) == {}
+
+
+def test_keys_and_months_that_are_long_over_are_forgotten(url: str) -> None:
+    keep = Retention(revoked_keys_age_s=100.0, use_months=2, over_instances_age_s=1e300)
+    november = 1_795_000_000.0
+    with closing(SqlStore(database(url), retention=keep)) as store:
+        token = fence(store)
+        for number, revoked_at in ((1, november - 101.0), (2, november - 99.0), (3, None)):
+            store.put_key(a_key(number), now=1.0)
+            if revoked_at is not None:
+                store.revoke_key(f"fk-{number}", at=revoked_at)
+        for month in ("2026-08", "2026-09", "2026-10", "2026-11"):
+            use = TenantUse(tenant="acme", month=month, tokens=1)
+            store.put_use(EntryReport(gateway="g1", uses=(use,)), fence=token, at=1.0)
+
+        store.commit(Plan(at=november), fence=token, journal=b"")
+
+        assert [key.id for key in store.api_keys()] == ["fk-2", "fk-3"]
+        assert [bool(store.tokens_used(month)) for month in ("2026-08", "2026-09", "2026-10", "2026-11")] == [
+            False, False, True, True,
+        ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- the lease

@@ -22,7 +22,7 @@ from fleetctl.paths import Home
 FILE = """\
 kind: fleet
 name: bed
-gateway: {{listen: "127.0.0.1:{port}"}}
+gateway: {{listen: "127.0.0.1:{port}", auth: none}}
 period: 500ms
 providers: {{ssh: {{inventory: {inventory}}}}}
 ---

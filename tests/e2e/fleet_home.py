@@ -207,7 +207,7 @@ def fleet_text(port: int, *, machines: int = 2, gpus: int = 4, boot: str = "100m
     return f"""\
 kind: fleet
 name: e2e
-gateway: {{listen: 127.0.0.1:{port}}}
+gateway: {{listen: 127.0.0.1:{port}, auth: none}}
 period: 300ms
 {kept}---
 kind: pool

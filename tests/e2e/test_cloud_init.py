@@ -32,7 +32,7 @@ BOOT_S = 90.0
 FILE = """\
 kind: fleet
 name: first
-gateway: {{listen: "127.0.0.1:{port}"}}
+gateway: {{listen: "127.0.0.1:{port}", auth: none}}
 providers: {{ssh: {{inventory: {inventory}}}}}
 ---
 kind: service

@@ -23,7 +23,7 @@ FLEET = "clouds"
 FILE = """\
 kind: fleet
 name: clouds
-gateway: {{listen: "127.0.0.1:{port}"}}
+gateway: {{listen: "127.0.0.1:{port}", auth: none}}
 period: 300ms
 providers: {providers}
 ---

@@ -14,7 +14,7 @@ BOOT_S, IMAGE_S, WEIGHTS_S, LOAD_S = 1.5, 2.0, 1.0, 1.0
 FLEET = f"""\
 kind: fleet
 name: starts
-gateway: {{listen: 127.0.0.1:PORT}}
+gateway: {{listen: 127.0.0.1:PORT, auth: none}}
 period: 300ms
 ---
 kind: pool

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 FLEET = """\
 kind: fleet
 name: caches
-gateway: {{listen: "127.0.0.1:{port}"}}
+gateway: {{listen: "127.0.0.1:{port}", auth: none}}
 period: 300ms
 ---
 kind: service

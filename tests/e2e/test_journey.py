@@ -39,11 +39,12 @@ def bare() -> Iterator[FleetHome]:
 
 def test_from_nothing_to_serving_and_back_to_nothing(bare: FleetHome) -> None:
     written = bare.run("init").out.split()
-    assert written == ["fleet/chat.yaml", "fleet/schema.json"]
+    assert written == ["fleet/chat.yaml", "fleet/fleet.yaml", "fleet/schema.json"]
     refused = bare.run("init", code=7)
     assert "exists already; nothing was written" in refused.err
     assert "fleetctl up" in refused.err
-    bare.write("fleet/fleet.yaml", f"kind: fleet\nname: tour\ngateway: {{listen: 127.0.0.1:{bare.port}}}\n")
+    gateway = f"gateway: {{listen: 127.0.0.1:{bare.port}, auth: none}}\n"
+    bare.write("fleet/fleet.yaml", f"kind: fleet\nname: tour\n{gateway}")
     assert bare.run("validate", "-o", "name").out == "service/chat\n"
 
     up = bare.run("up")

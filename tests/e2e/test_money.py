@@ -39,7 +39,7 @@ def files(
         f"""\
 kind: fleet
 name: money
-gateway: {{listen: 127.0.0.1:{fleet.port}}}
+gateway: {{listen: 127.0.0.1:{fleet.port}, auth: none}}
 period: 300ms
 {providers}{limit}
 ---

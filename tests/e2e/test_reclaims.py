@@ -50,7 +50,7 @@ local: {{boot: 200ms, image: 100ms, weights: 100ms}}
 ---
 kind: fleet
 name: reclaims
-gateway: {{listen: "127.0.0.1:{port}"}}
+gateway: {{listen: "127.0.0.1:{port}", auth: none}}
 period: 300ms
 """
 

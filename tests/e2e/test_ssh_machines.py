@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), needs_sshd]
 FILE = """\
 kind: fleet
 name: {name}
-gateway: {{listen: "127.0.0.1:{port}"}}
+gateway: {{listen: "127.0.0.1:{port}", auth: none}}
 period: 300ms
 providers: {{ssh: {{inventory: {inventory}}}}}
 ---

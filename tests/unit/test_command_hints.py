@@ -17,7 +17,7 @@ from fleetctl.cli.commands import commands
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(
-    r"(?:^|[`(;:$]\s*|&&\s*|\b(?:or|then|with|run)\s)fleetctl +(?=[a-z{-])(.+?)(?=[`()<>|#]|&&|[,;:](?:\s|$)|$)", re.M
+    r"(?:^|[`(;:$]\s*|&&\s*|\b(?:or|then|with|run)\s)fleetctl +(?=[a-z{-])(.+?)(?=[`()<>|#&]|[,;:](?:\s|$)|$)", re.M
 )
 """What begins as a command line does, up to what ends one in a sentence or in a shell."""
 SENTENCES = frozenset({"has", "needs", "touches"})
@@ -133,6 +133,7 @@ def test_every_command_line_that_is_told_is_one() -> None:
         ("fleetctl init, then: fleetctl up", ["init", "up"]),
         ("fleetctl daemon start (or fleetctl up) starts it", ["daemon start", "up"]),
         ("$ fleetctl down --all && fleetctl daemon stop  # both", ["down --all", "daemon stop"]),
+        ("$ fleetctl gateway --check &", ["gateway --check"]),
         (
             "--against hpa,ray:0.35: fleetctl simulate a.csv --against hpa,ray:0.35",
             ["simulate a.csv --against hpa,ray:0.35"],

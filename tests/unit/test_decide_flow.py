@@ -165,3 +165,29 @@ def test_what_is_known_of_prompts_is_not_made_up_again() -> None:
     assert learning is not None
     assert learning.prompts_known
     assert made.reason.startswith("hold: the number of input tokens is unknown")
+
+
+def test_a_gateway_that_counts_tokens_speaks_for_engines_that_say_nothing_of_them() -> None:
+    def look(at: float, arrived: int, tokens: float | None, before: Tally | None) -> tuple[Flow, Tally]:
+        queue = QueueStats(
+            at=at,
+            service=SERVICE.name,
+            queued=0,
+            oldest_wait_s=0.0,
+            in_flight=(),
+            arrived=arrived,
+            completed=arrived,
+            failed=0,
+            input_tokens=tokens,
+            output_tokens=None if tokens is None else 2 * tokens,
+        )
+        readings = {REPLICA.id: Reading(at=at, running=0, waiting=0)}
+        load = measure(SERVICE, [REPLICA], readings, queue, at)
+        return measured(before, [REPLICA], readings, queue, load, at)
+
+    _, first = look(START, 0, 100.0, None)
+    flow, _ = look(START + TICK_S, 10, 600.0, first)
+    unknown, _ = look(START + TICK_S, 10, None, first)
+
+    assert (flow.input_tokens, flow.output_tokens) == (500.0, 1000.0)
+    assert (unknown.input_tokens, unknown.output_tokens) == (None, None)

@@ -78,4 +78,4 @@ def test_every_line_is_explained_within_120_columns() -> None:
 
 def test_it_names_the_schema_that_comes_with_it() -> None:
     assert CHAT.startswith("# yaml-language-server: $schema=./schema.json\n")
-    assert [name for name, _ in example_files()] == ["fleet/chat.yaml", "fleet/schema.json"]
+    assert [name for name, _ in example_files()] == ["fleet/chat.yaml", "fleet/fleet.yaml", "fleet/schema.json"]

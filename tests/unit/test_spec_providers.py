@@ -122,7 +122,11 @@ def test_the_schema_takes_what_the_loader_takes() -> None:
 def test_a_limit_saved_later_holds_at_once_and_is_never_lifted_by_trouble(tmp_path: Path) -> None:
     home = Home(tmp_path)
     wiring.save_config(home, FleetConfig(max_cost_per_hour=5.0))
-    limit = wiring.saved_limit(home, 5.0)
+    saved = wiring.saved_settings(home, FleetConfig(max_cost_per_hour=5.0))
+
+    def limit() -> float | None:
+        return saved().max_cost_per_hour
+
     before = home.config.stat().st_mtime_ns
 
     wiring.save_config(home, FleetConfig(max_cost_per_hour=7.0))

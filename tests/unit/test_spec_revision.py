@@ -16,6 +16,7 @@ from fleetctl.model.services import (
     GpuMetrics,
     Market,
     Placement,
+    QueueRules,
     RolloutRules,
     Scaling,
     Schedule,
@@ -56,6 +57,9 @@ AROUND: dict[str, Any] = {
     "startup_timeout_s": 1.0,
     "drain_timeout_s": 1.0,
     "queue_timeout_s": 1.0,
+    "queue": QueueRules(limit=1),
+    "hosts": ("chat.example.org",),
+    "adapters": ("lora-a",),
 }
 
 

@@ -85,7 +85,7 @@ def test_every_default_is_valid_itself(kind: str) -> None:
             if "default" in field:
                 Checker({**field, "$defs": schema.get("$defs", {})}).validate(field["default"])
                 checked += 1
-    assert checked >= 3
+    assert checked >= 2
 
 
 def test_the_example_and_the_presets_fit() -> None:

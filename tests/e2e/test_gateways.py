@@ -1,0 +1,215 @@
+"""A request that meets no replica brings a tick at once; several gateways share the slots of one fleet."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from fleet_home import service_text
+from several_gateways import Fleet, load_of, several_gateways
+from streams import Answer, ask
+
+from fleetctl.model.decisions import Verb
+from tests.contract.test_store_contract import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
+
+SLOTS = 4
+PACE = "--token-s 0.03 --growth 0"
+TOKENS = 10
+"""So that one answer takes some 300 ms."""
+SILENT_S = 5.0
+FENCED_S = 3.0
+FOLLOWS_S = 10.0
+"""Demand that moves is followed within this: some ticks of 300 ms, and ten times that on a busy computer."""
+
+
+async def eventually(what: str, look: Callable[[], Awaitable[bool]], *, within_s: float) -> float:
+    """Seconds until it held."""
+    began = time.monotonic()
+    while not await look():
+        assert time.monotonic() - began < within_s, f"{what}: not within {within_s:g} s"
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+@pytest.mark.slow
+async def test_a_request_that_meets_no_replica_brings_a_tick_within_50_ms() -> None:
+    service = service_text("chat", args=PACE, least=0, most=1)
+    async with several_gateways(service, period="3s") as fleet, aiohttp.ClientSession() as session:
+        await eventually("nothing is there", lambda: _at_zero(fleet), within_s=60)
+        known = len(fleet.ticks)
+        await eventually("a tick that knows it", lambda: _ticked(fleet, known + 1), within_s=10)
+        before = len(fleet.ticks)
+        asked_at = time.time()
+
+        asking = asyncio.create_task(ask(session, fleet.url, tokens=TOKENS))
+        await eventually("the next tick", lambda: _ticked(fleet, before + 1), within_s=4)
+
+        began_at, ticked = fleet.ticks[before]
+        launches = [action for action in ticked.plan.actions if action.verb is Verb.LAUNCH]
+        assert began_at - asked_at <= 0.05, f"{(began_at - asked_at) * 1000:.0f} ms"
+        assert len(launches) == 1
+        assert len(ticked.plan.replicas) == 1
+        answer = await asking
+        assert answer.whole(TOKENS), answer
+        print(f"request to tick: {(began_at - asked_at) * 1000:.1f} ms")  # noqa: T201
+
+
+@pytest.mark.slow
+async def test_a_request_at_a_gateway_that_joined_brings_a_tick_within_a_second() -> None:
+    service = service_text("chat", args=PACE, least=0, most=1)
+    async with several_gateways(service, period="3s") as fleet, aiohttp.ClientSession() as session:
+        other = await fleet.join("b")
+        await eventually("nothing is there", lambda: _at_zero(fleet), within_s=60)
+        known = len(fleet.ticks)
+        await eventually("a tick that knows it", lambda: _ticked(fleet, known + 1), within_s=10)
+        before = len(fleet.ticks)
+        asked_at = time.time()
+
+        answer = await ask(session, other.url, tokens=TOKENS)
+
+        assert answer.whole(TOKENS), answer
+        assert fleet.ticks[before][0] - asked_at <= 1.0
+        print(f"request elsewhere to tick: {(fleet.ticks[before][0] - asked_at) * 1000:.0f} ms")  # noqa: T201
+
+
+@pytest.mark.slow
+async def test_a_flood_without_a_replica_brings_one_tick_a_second() -> None:
+    service = service_text("chat", args="--load-s 5", least=0, most=1)
+    async with several_gateways(service, period="3s") as fleet, aiohttp.ClientSession() as session:
+        await eventually("nothing is there", lambda: _at_zero(fleet), within_s=60)
+        before = len(fleet.ticks)
+
+        asking = [asyncio.create_task(ask(session, fleet.url, tokens=TOKENS)) for _ in range(100)]
+        await asyncio.sleep(2.5)
+        for one in asking:
+            one.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+        # One at once; those that follow the ends of Actions: of the launch, of what the machine is told.
+        assert 1 <= len(fleet.ticks) - before <= 12
+
+
+async def _ticked(fleet: Fleet, count: int) -> bool:
+    return len(fleet.ticks) >= count
+
+
+async def _at_zero(fleet: Fleet) -> bool:
+    state = fleet.store.load()
+    return bool(state.instances) and all(row.over for row in state.instances.values()) and not state.replicas
+
+
+@asynccontextmanager
+async def demand(session: aiohttp.ClientSession, url: str, clients: int) -> AsyncIterator[list[Answer]]:
+    """So many clients that ask one after the other until the block ends; every answer is awaited."""
+    answers: list[Answer] = []
+    going = True
+
+    async def client() -> None:
+        while going:
+            answers.append(await ask(session, url, tokens=TOKENS))
+
+    tasks = [asyncio.create_task(client()) for _ in range(clients)]
+    try:
+        yield answers
+    finally:
+        going = False
+        await asyncio.gather(*tasks)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest) -> str | None:
+    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.mark.slow
+async def test_two_gateways_share_the_slots_as_demand_moves_and_one_is_killed(store_url: str | None) -> None:
+    service = service_text("chat", args=PACE, least=2, most=2).replace("concurrency: 2", f"concurrency: {SLOTS}")
+    async with (
+        several_gateways(service, store_url=store_url, silent_s=SILENT_S, fenced_s=FENCED_S) as fleet,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        await eventually("two replicas", lambda: _ready(fleet, 2), within_s=60)
+        most: dict[str, float] = {}
+        watching = asyncio.create_task(_watch(session, fleet, most))
+        fleet.ends.callback(watching.cancel)
+        other = await fleet.join("b")
+
+        assert (await ask(session, fleet.url, tokens=TOKENS)).whole(TOKENS)
+        assert (await ask(session, other.url, tokens=TOKENS)).whole(TOKENS)
+
+        async with demand(session, fleet.url, 12) as at_first:
+            await eventually("the first has them", lambda: _busy(fleet, "controller", 7), within_s=FOLLOWS_S)
+        async with demand(session, other.url, 12) as at_second:
+            moved_s = await eventually("the second has them", lambda: _busy(fleet, "b", 7), within_s=FOLLOWS_S)
+        assert all(answer.whole(TOKENS) for answer in (*at_first, *at_second))
+
+        async with demand(session, other.url, 12), demand(session, fleet.url, 12) as left:
+            await eventually("both have some", lambda: _share(fleet), within_s=FOLLOWS_S)
+            other.kill()
+            killed = time.monotonic()
+            await eventually("its slots are back", lambda: _busy(fleet, "controller", 8), within_s=SILENT_S + FOLLOWS_S)
+            back_s = time.monotonic() - killed
+        assert all(answer.whole(TOKENS) for answer in left), [one for one in left if not one.whole(TOKENS)][:3]
+        assert back_s >= SILENT_S - 1.5, "not before the named time, less what had passed since its last beat"
+        assert most
+        assert max(most.values()) <= SLOTS, most
+        events = [event.message for event in fleet.store.events(subject="gateway/b")]
+        assert any("has joined" in message for message in events)
+        assert any("slots were taken back" in message for message in events)
+        print(f"moved in {moved_s:.1f} s, back after {back_s:.1f} s, most {most}")  # noqa: T201
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_gateway_that_ends_finishes_what_it_has_and_gives_its_slots_back_at_once(workers: str) -> None:
+    service = service_text("chat", args=PACE, least=1, most=1).replace("concurrency: 2", f"concurrency: {SLOTS}")
+    async with several_gateways(service) as fleet, aiohttp.ClientSession() as session:
+        await eventually("a replica", lambda: _ready(fleet, 1), within_s=60)
+        other = await fleet.join("b", "--workers", workers)
+        assert (await ask(session, other.url, tokens=TOKENS)).whole(TOKENS)
+        running = [asyncio.create_task(ask(session, other.url, tokens=100)) for _ in range(2)]
+        await eventually("it runs them", lambda: _busy(fleet, "b", 2), within_s=FOLLOWS_S)
+
+        await other.end()
+
+        assert all(answer.whole(100) for answer in await asyncio.gather(*running))
+        async with demand(session, fleet.url, 8) as left:
+            await eventually("all are the first's", lambda: _busy(fleet, "controller", SLOTS), within_s=FOLLOWS_S)
+        assert all(answer.whole(TOKENS) for answer in left)
+        assert fleet.store.gateways() == ((), ())
+
+
+async def _ready(fleet: Fleet, count: int) -> bool:
+    return len(fleet.addresses()) >= count
+
+
+async def _watch(session: aiohttp.ClientSession, fleet: Fleet, most: dict[str, float]) -> None:
+    addresses = fleet.addresses()
+    while True:
+        for address in addresses:
+            most[address] = max(most.get(address, 0.0), await load_of(session, address))
+        await asyncio.sleep(0.02)
+
+
+def _in_flight(fleet: Fleet) -> dict[str, int]:
+    """By gateway, as the controller knows it."""
+    fronts = fleet.held._fronts
+    assert fronts is not None
+    beats = [*fronts._beats, *([fronts._own_beat] if fronts._own_beat is not None else [])]
+    return {
+        beat.name.partition("@")[0]: sum(count for queue in beat.queues for _, count in queue.in_flight)
+        for beat in beats
+    }
+
+
+async def _busy(fleet: Fleet, name: str, count: int) -> bool:
+    return _in_flight(fleet).get(name, 0) >= count
+
+
+async def _share(fleet: Fleet) -> bool:
+    found = _in_flight(fleet)
+    return found.get("controller", 0) >= 3 and found.get("b", 0) >= 3

@@ -39,7 +39,7 @@ SETTLED_S = 60.0
 FILE = """\
 kind: fleet
 name: bench
-gateway: {{listen: "127.0.0.1:{port}"}}
+gateway: {{listen: "127.0.0.1:{port}", auth: none}}
 period: 200ms
 providers: {{ssh: {{inventory: {inventory}}}}}
 ---

@@ -23,12 +23,13 @@ from fleetctl.controller.controllers import Controller, Ticked
 from fleetctl.controller.loop import YOUNG_OBJECTS_MAX
 from fleetctl.controller.observe import Ports
 from fleetctl.model.instances import InstanceSeen, LaunchSpec, Listing, Offer, Sighting
+from fleetctl.model.keys import EntryReport
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import ArtifactState, ArtifactStatus, NodeDesired, NodeStatus, ReplicaStatus
 from fleetctl.model.replicas import ReplicaPhase
-from fleetctl.model.routes import Routes
+from fleetctl.model.routes import Identity, Routes
 from fleetctl.model.services import REACTIVE, Gpu, Market, Pool, Service, Standby
-from fleetctl.model.signals import QueueStats, Reading, Target, Unknown
+from fleetctl.model.signals import QueueStats, Reading, Starved, Target, Unknown
 from fleetctl.store import open_store
 
 LOCAL = ProviderName("local")
@@ -161,6 +162,10 @@ class MemorySignals:
         return None
 
 
+STARVED_EVERY_S = 60.0
+"""Nobody asks this gateway for anything."""
+
+
 class MemoryGateway:
     """A `ports.GatewayLink` that keeps the routes and reports what it would hold."""
 
@@ -169,6 +174,16 @@ class MemoryGateway:
 
     async def route(self, routes: Routes) -> None:
         self.routes = routes
+
+    async def identify(self, identity: Identity) -> None:
+        """Everybody may enter."""
+
+    async def entry(self) -> EntryReport:
+        return EntryReport(gateway="memory")
+
+    async def starved(self, after: int) -> Starved:
+        await asyncio.sleep(STARVED_EVERY_S)
+        return Starved(count=after)
 
     async def stats(self) -> Mapping[ServiceName, QueueStats]:
         now = time.time()

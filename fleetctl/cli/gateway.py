@@ -1,4 +1,4 @@
-"""`fleetctl gateway` (Control): Queue and route requests to engines of your own, without a fleet."""
+"""`fleetctl gateway` (Control): Queue and route requests to engines of your own, or join a fleet."""
 
 import os
 import sys
@@ -64,6 +64,15 @@ def gateway(
     metrics: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where /metrics and /healthz are served, and nothing else")
     ] = None,
+    join: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Join a fleet as one more gateway of this name instead")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", envvar="FLEETCTL_STORE", help="With --join: the fleet's store; default: this home's"
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Look at options, file and certificate, and end")] = False,
     hash_key: Annotated[
         bool, typer.Option("--hash-key", help="Read an API key from stdin, print the sha256 for the file, and end")
@@ -76,6 +85,18 @@ def gateway(
     """
     if hash_key:
         _hash_key(output)
+        return
+
+    if join is not None:
+        alone = {"replica": replica, "config": config, "auth": auth, "service": service, "model": model}
+        for name, given in alone.items():
+            if given is not None:
+                raise UsageError(
+                    f"--join and --{name} cannot be given together", hint="a fleet's controller says what is served"
+                )
+        from fleetctl.cli.gateway_join import run_joined
+
+        run_joined(join, store=store, listen=listen, metrics=metrics, access_log=access_log)
         return
 
     def read() -> "GatewayConfig":

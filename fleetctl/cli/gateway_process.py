@@ -29,7 +29,7 @@ def run_gateway(
 
     Raises `Conflict` for a port that is taken, `UsageError` for what cannot be served as it is set.
     """
-    _log_to_stderr()
+    log_to_stderr()
     early: list[int] = []  # else a reload while replicas are asked would be the end of the process
     signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
     served = ServedModels()
@@ -104,7 +104,8 @@ class _Spoken(logging.Formatter):
         return f"{self.formatTime(record, '%H:%M:%S')} {word}{text}"
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """What the gateway says, as sentences."""
     spoken = logging.StreamHandler()
     spoken.setFormatter(_Spoken("%(message)s"))
     logging.basicConfig(handlers=[spoken], level=logging.INFO)

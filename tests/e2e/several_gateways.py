@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -74,6 +75,21 @@ class Fleet:
         async with asyncio.timeout(ENDS_S):
             made.url = f"http://{(await process.stdout.readline()).decode().strip()}"
         assert made.url != "http://", "it did not start"
+        return made
+
+    async def join_by_command(self, name: str) -> "JoinedGateway":
+        """As a person does."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fleetctl", "gateway", "--join", name, "--listen", "127.0.0.1:0"),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "FLEETCTL_HOME": str(self.folder / "home"), "FLEETCTL_STORE": self.store_url},
+        )
+        assert process.stdout is not None
+        made = JoinedGateway(process=process, url="")
+        self.joined.append(made)
+        async with asyncio.timeout(ENDS_S):
+            made.url = (await process.stdout.readline()).decode().strip().removesuffix("/v1")
+        assert made.url.startswith("http://"), "it did not start"
         return made
 
 

@@ -213,3 +213,29 @@ async def _busy(fleet: Fleet, name: str, count: int) -> bool:
 async def _share(fleet: Fleet) -> bool:
     found = _in_flight(fleet)
     return found.get("controller", 0) >= 3 and found.get("b", 0) >= 3
+
+
+@pytest.mark.slow
+async def test_the_command_joins_serves_and_leaves() -> None:
+    service = service_text("chat", args=PACE, least=1, most=1)
+    async with several_gateways(service) as fleet, aiohttp.ClientSession() as session:
+        joined = await fleet.join_by_command("edge-2")
+        await eventually("it has slots", lambda: _serves(session, joined.url), within_s=30)
+        answer = await ask(session, joined.url, tokens=TOKENS)
+        assert answer.whole(TOKENS), answer
+        await joined.end()
+        assert joined.process.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["", "-x", "UPPER", "a" * 70, "a b"])
+def test_a_gateway_joins_by_a_name_that_can_be_one(name: str) -> None:
+    from fleetctl.cli.gateway_join import run_joined
+    from fleetctl.errors import UsageError
+
+    with pytest.raises(UsageError, match="no name for a gateway"):
+        run_joined(name, store=None, listen=None, metrics=None, access_log=None)
+
+
+async def _serves(session: aiohttp.ClientSession, url: str) -> bool:
+    async with session.get(f"{url}/v1/models") as answer:
+        return bool((await answer.json())["data"])

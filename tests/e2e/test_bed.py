@@ -13,8 +13,9 @@ from bed.machines import SSH_PORT, listens
 from bed.packages import Unavailable
 from bed.slots import Slot, namespaces
 from bed.testbed import Bed, test_bed
-from bed_journey import Engine, Journey, Traffic
+from bed_journey import TOKENS, Engine, Journey, Traffic
 from fleet_home import FleetHome, fleet_home, until
+from unchanged import assert_unchanged
 
 from fleetctl.decide.lifecycle import NODE_SILENCE_LIMIT_S
 from fleetctl.decide.rests import RETRY_MOST_S
@@ -174,6 +175,9 @@ def travel(journey: Journey, *, cut_off: bool) -> None:
         journey.until_everywhere(first, engine.fetch_s)
     assert len(journey.running()) == 1
     assert home.run("logs", "chat").out.strip(), "what the engine wrote, on its machine"
+
+    with journey.timed("an answer through a gateway alone, byte for byte"):
+        assert_unchanged(str(journey.replicas()[0]["address"]), model="chat", tokens=TOKENS)
 
     with Traffic(url) as traffic:
         registry, cable = journey.registry_sent()

@@ -49,6 +49,8 @@ LINKS_COVER = (64, 256, 1024, 4096)
 """Tokens that each link of a prompt's chain covers; a prompt's last link may cover tokens of its own too."""
 REQUESTS = 12_000
 SEEDS = 3
+FIRST_SEED = 11
+"""The scheduler's constants were chosen with seeds 1 to 3 in sight; those here were not looked at before."""
 LOADS = (0.3, 0.5, 0.7, 0.9, 1.1)
 TICK_S = 0.25
 GOALS = {"0.9": 99.0, "1.1": 90.0}
@@ -369,6 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="", help="policies whose name contains this")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="the first seed; 1 to 3 were tuned on")
     chosen = parser.parse_args()
     columns = [(f"{load:g}", load, False) for load in LOADS] + [("4 to 8 at 0.7", 0.7, True)]
     print(f"{'goodput % (hits %)':>24}" + "".join(f"{name:>15}" for name, _, _ in columns), file=sys.stderr)
@@ -379,7 +382,7 @@ def main() -> None:
         row = f"{policy:>24}"
         found[policy] = {}
         for name, load, grows in columns:
-            runs = [played(play, load, seed, grows=grows) for seed in range(1, chosen.seeds + 1)]
+            runs = [played(play, load, seed, grows=grows) for seed in range(chosen.first, chosen.first + chosen.seeds)]
             good, hits = (statistics.mean(values) for values in zip(*runs, strict=True))
             found[policy][name] = good
             row += f"{f'{good:.1f} ({hits:.0f})':>15}"

@@ -9,8 +9,8 @@ from gateway.samples import STREAM_CHUNKS_PER_S, Samples, Work, middle, ranked, 
 from gateway.tables import asked, chosen, report, table
 from gateway.world import side_by_side
 
-ROUNDS, SECONDS, UP_S = 4, 1.5, 8.0
-QUICK_ROUNDS, QUICK_SECONDS, QUICK_UP_S = 2, 1.0, 6.0
+ROUNDS, SECONDS, UP_S = 4, 1.5, 20.0
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_UP_S = 3, 1.0, 6.0
 COUNTS = (500, 1000, 2000)
 TIMELY = 1000
 """Streams at which 99 % of the chunks are to be less than DELAY_GOAL_MS late."""

@@ -17,6 +17,9 @@ WARM_S = 20.0
 SLACK_S = 15.0
 """Beyond what a sample should take, for what is still under way at its end."""
 STREAM_CHUNKS_PER_S = 50.0
+KEPT_UP = 0.05
+"""A sample of streams that got this much less or more than was sent in its time is none: whoever lags behind reads and
+writes many chunks at once, which is cheap, and would be praised for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,8 @@ class Sample:
     warm_s: float
     errors: int
     first_error: str
+    kept_up: bool = True
+    """With the streams, whose chunks come whether or not they are read."""
 
     @property
     def per_core(self) -> float:
@@ -139,6 +144,8 @@ def sampled(world: World, one: Running, work: Work, seed: int) -> Sample:
         warm_s=result.warm_s,
         errors=result.errors,
         first_error=result.first_error,
+        kept_up=work.mode != "sse"
+        or abs(result.done / (result.seconds * work.count * STREAM_CHUNKS_PER_S) - 1) < KEPT_UP,
     )
 
 
@@ -171,13 +178,14 @@ def broken(samples: Sequence[Sample]) -> Sample | None:
 
 
 def ranked(samples: Sequence[Sample]) -> bool:
-    """It was asked, and every answer was right."""
-    return bool(samples) and broken(samples) is None
+    """It was asked, every answer was right, and it kept up at least once."""
+    return any(sample.kept_up for sample in samples) and broken(samples) is None
 
 
 def middle(samples: Sequence[Sample], name: str) -> float:
-    """The median of one of their figures."""
-    return statistics.median(float(getattr(sample, name)) for sample in samples)
+    """The median of one of their figures, over those that kept up if there are any."""
+    counted = [sample for sample in samples if sample.kept_up] or samples
+    return statistics.median(float(getattr(sample, name)) for sample in counted)
 
 
 def ratio(found: Samples, candidate: str, unit: str, work: Work, name: str = "per_core") -> float | None:
@@ -185,5 +193,9 @@ def ratio(found: Samples, candidate: str, unit: str, work: Work, name: str = "pe
     ours, theirs = found.get((candidate, work.name), []), found.get((unit, work.name), [])
     if not ranked(ours) or not ranked(theirs):
         return None
-    pairs = [getattr(a, name) / getattr(b, name) for a, b in zip(ours, theirs, strict=False) if getattr(b, name)]
+    pairs = [
+        getattr(a, name) / getattr(b, name)
+        for a, b in zip(ours, theirs, strict=False)
+        if a.kept_up and b.kept_up and getattr(b, name)
+    ]
     return statistics.median(pairs) if pairs else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.candidates import UNIT, Candidate, peers
 from gateway.ours import Fleetctl
-from gateway.samples import Samples, Work, broken, middle, ratio
+from gateway.samples import Samples, Work, broken, middle, ranked, ratio
 
 
 def asked(description: str) -> argparse.Namespace:
@@ -49,7 +49,7 @@ def table(found: Samples, candidates: Sequence[str], work: Work, what: str) -> N
 
     def place(name: str) -> tuple[bool, float]:
         samples = found[name, work.name]
-        return broken(samples) is not None, -middle(samples, "per_core")
+        return not ranked(samples), -middle(samples, "per_core")
 
     for name in [name for name in candidates if not found[name, work.name]]:
         print(f"{name:24} not asked: it failed at fewer", file=sys.stderr)
@@ -59,7 +59,9 @@ def table(found: Samples, candidates: Sequence[str], work: Work, what: str) -> N
         to_unit = ratio(found, name, UNIT, work)
         bad = broken(samples)
         rate = sum(one.done for one in samples) / sum(one.seconds for one in samples)
+        late = sum(not sample.kept_up for sample in samples)
         note = f"  not ranked: {bad.errors} errors, the first: {bad.first_error[:60]}" if bad else ""
+        note = note or (f"  {late} of {len(samples)} samples left out: it did not keep up" if late else "")
         figures = (
             f"{middle(samples, 'per_core'):10.0f}{f'{to_unit:.0%}' if to_unit else '-':>12}{rate:9.0f}",
             f"{middle(samples, 'cores'):7.2f}{middle(samples, 'p50_us') / 1e3:9.2f}",

@@ -1,11 +1,11 @@
 """The batch limit that a Service's own words give its engine, read out of its command line or environment."""
 
 import re
-from dataclasses import dataclass
 
 from fleetctl.engines.commands import command
 from fleetctl.engines.engine import Engine
 from fleetctl.errors import UsageError
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Service
 
 

@@ -1,9 +1,9 @@
 """What is known of one inference engine, as data: what it measures, how it is started, probed and put to sleep."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from fleetctl.model.nodes import Call
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Gauges of how busy GPUs are, as exporters and engines name them."""
 
-from dataclasses import dataclass
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,9 @@ A file that still grows cannot be mapped, so that an engine either waits for the
 Run:ai on one A10G, 15 GB: 48 s by mapping from a disk of 1 GB/s, 14 s streamed from it, 5 s from S3 with 32 streams.
 """
 
-from dataclasses import dataclass
-
 from fleetctl.engines.engine import Engine
 from fleetctl.engines.model_sources import model_source
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Service
 
 OPTIONS = ("--load-format", "--safetensors-load-strategy", "--model-loader-extra-config")

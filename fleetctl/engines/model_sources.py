@@ -1,7 +1,8 @@
 """What `model:` may say: where a Service's weights come from, taken apart, and what is wrong with a malformed one."""
 
 import re
-from dataclasses import dataclass
+
+from fleetctl.model.records import dataclass
 
 FETCHED = ("hf", "s3", "gs", "az", "https", "http")
 """Schemes whose files a Node fetches."""

@@ -1,6 +1,6 @@
 """What a Provider's machines can do besides running and ending."""
 
-from dataclasses import dataclass
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

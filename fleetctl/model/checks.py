@@ -1,7 +1,8 @@
 """What a look at one part of the fleet's surroundings found."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from fleetctl.model.records import dataclass
 
 Status = Literal["ok", "warn", "fail"]
 

@@ -1,6 +1,5 @@
 """Decisions with their reasons, the memory that policies keep between ticks, and the Plan of a tick."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetctl.model.instances import Instance, LaunchSpec
@@ -8,6 +7,7 @@ from fleetctl.model.learning import Leads, Learning
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired
 from fleetctl.model.places import Experience
+from fleetctl.model.records import dataclass
 from fleetctl.model.replicas import Replica
 from fleetctl.model.rollouts import Rollout
 from fleetctl.model.routes import Routes

@@ -1,10 +1,11 @@
 """Several gateways in front of one fleet: what each says of itself, and how many slots of each Replica are its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fleetctl.model.keys import EntryReport
 from fleetctl.model.names import ReplicaId, ServiceName
+from fleetctl.model.records import dataclass
 from fleetctl.model.routes import Identity, Routes
 from fleetctl.model.signals import QueueStats, Starved
 

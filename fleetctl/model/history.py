@@ -1,6 +1,6 @@
 """What came in over time, kept so that last week can be played again."""
 
-from dataclasses import dataclass
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

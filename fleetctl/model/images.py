@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from fleetctl.model.records import dataclass
 
 HUB = "docker.io"
 """The registry of names that tell none."""
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*")
+# Patterns as text: compiled when an image is read, and not when a fleet is looked at.
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 """Of a repository's path, by the distribution specification's own grammar."""
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?")
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +55,15 @@ def image_name(name: str) -> ImageName:
 def image_fault(name: str) -> str:
     """What is wrong with the name of an image; empty: nothing."""
     taken = image_name(name)
-    if "@" in name and not _DIGEST.fullmatch(taken.digest):
+    if "@" in name and not re.fullmatch(_DIGEST, taken.digest):
         return "its digest is not `sha256:` and 64 hexadecimal digits"
-    if taken.tag and not _TAG.fullmatch(taken.tag):
+    if taken.tag and not re.fullmatch(_TAG, taken.tag):
         return f"{taken.tag!r} cannot be a tag"
     first, slash, rest = taken.repository.partition("/")
     parts = (rest if slash and _is_host(first) else taken.repository).split("/")
-    if slash and _is_host(first) and not _HOST.fullmatch(first):
+    if slash and _is_host(first) and not re.fullmatch(_HOST, first):
         return f"{first!r} cannot be a registry"
-    wrong = next((part for part in parts if not _PART.fullmatch(part)), None)
+    wrong = next((part for part in parts if not re.fullmatch(_PART, part)), None)
     return "" if wrong is None else f"{wrong!r} cannot be part of a repository's name"
 
 

@@ -1,10 +1,10 @@
 """Rented or owned machines: what may be rented, what we hold, and what a Provider says of it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetctl.model.names import InstanceId, PoolName, ProviderName
 from fleetctl.model.notices import Notice
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Gpu, LocalMachine, Market
 
 

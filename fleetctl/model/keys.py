@@ -1,8 +1,7 @@
 """API keys as the fleet keeps them, and what gateways tell of their use."""
 
-from dataclasses import dataclass
-
 from fleetctl.model.names import ServiceName
+from fleetctl.model.records import dataclass
 from fleetctl.model.routes import TenantUse
 
 KEYS_MAX = 10_000

@@ -3,7 +3,7 @@
 All of it is data that the store and `decide --state` write as JSON; what is made of it stands in `decide/auto`.
 """
 
-from dataclasses import dataclass
+from fleetctl.model.records import dataclass
 
 BIN_S = 5.0
 """As fine as the wait that is usually promised: a burst shorter than a bin is waited out, a longer one is seen."""

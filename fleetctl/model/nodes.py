@@ -1,11 +1,12 @@
 """A Node: the whole desired state the controller gives it, and the whole status it reports."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Literal
 
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.notices import Notice
+from fleetctl.model.records import dataclass
 from fleetctl.model.replicas import ReplicaPhase, Stage
 
 PEER_PORT = 7717

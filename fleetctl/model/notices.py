@@ -1,7 +1,8 @@
 """What a cloud says beforehand of a machine that it will take away, or may."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from fleetctl.model.records import dataclass
 
 NoticeKind = Literal["spot", "maintenance", "rebalance"]
 

@@ -1,9 +1,8 @@
 """What a fleet owns at a Provider and nothing claims any more."""
 
-from dataclasses import dataclass
-
 from fleetctl.model.instances import InstanceSeen, Leftover, Listing
 from fleetctl.model.names import InstanceId, ProviderName
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

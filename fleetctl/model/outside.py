@@ -1,8 +1,9 @@
 """Signals from outside that a Service may name besides its policy: where a number is found and what is aimed at."""
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,8 @@ class Signal:
     pubsub: PubSubSource | None = None
 
 
-_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d{1,9})\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+# As text: compiled when a path is read, and not when a fleet is looked at.
+_STEP = r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d{1,9})\]|\['([^']*)'\]|\[\"([^\"]*)\"\]"
 
 
 def path_steps(path: str) -> tuple[str | int, ...]:
@@ -120,7 +122,7 @@ def path_steps(path: str) -> tuple[str | int, ...]:
     steps: list[str | int] = []
     place = 1
     while place < len(path):
-        found = _STEP.match(path, place)
+        found = re.compile(_STEP).match(path, place)
         if found is None:
             raise ValueError(f"nothing that can be read at {path[place:]!r}")
         name, index, single, double = found.groups()

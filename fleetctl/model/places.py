@@ -1,9 +1,8 @@
 """What was experienced where: how often a machine type was out of stock in a zone, and how often it was taken away."""
 
-from dataclasses import dataclass
-
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import ProviderName
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Market
 
 HALF_LIFE_S = 6 * 3600.0

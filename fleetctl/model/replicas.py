@@ -1,10 +1,10 @@
 """Running copies of a Service, as the store keeps them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.records import dataclass
 
 
 class Role(StrEnum):

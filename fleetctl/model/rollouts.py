@@ -1,9 +1,10 @@
 """Rollouts: the replacement of a Service's Replicas by those of another revision, as the store keeps it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from fleetctl.model.names import ServiceName
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Service
 
 RUNS = (

@@ -1,8 +1,7 @@
 """The gateway's view of capacity and of those who may use it. It comes from the controller, whole, each time."""
 
-from dataclasses import dataclass
-
 from fleetctl.model.names import ReplicaId, ServiceName
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """What the user declares: Services and Pools, complete (every default filled in) and in base units."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Literal
 
 from fleetctl.model.names import PoolName, ProviderName, ServiceName
 from fleetctl.model.nodes import Call
 from fleetctl.model.outside import Signal
+from fleetctl.model.records import dataclass
 
 Loading = Literal["auto", "prefetch", "eager", "fast", "stream", "sharded"]
 """How an engine's weights come into the GPU's memory: `engines/loading.py`."""
@@ -152,6 +153,11 @@ class Schedule:
     max: int | None = None
     replicas: int | None = None
     """Excludes `min` and `max`."""
+    since: float | None = None
+    """With `until`: when it was put in force…"""
+    until: float | None = None
+    """…and Unix seconds until which it holds, whatever its cron says: what `schedule run` makes of one. None: its cron
+    rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

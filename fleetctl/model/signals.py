@@ -1,8 +1,7 @@
 """Measured load, or unknown."""
 
-from dataclasses import dataclass
-
 from fleetctl.model.names import ReplicaId, ServiceName
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import EngineMetrics
 
 

@@ -1,16 +1,18 @@
 """All that a tick knows. `decide` is a function of this and nothing else; time is a field of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from fleetctl.model.decisions import Memory, Outcome
 from fleetctl.model.instances import Instance, Listing, Offer
 from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeStatus
+from fleetctl.model.orders import Order
 from fleetctl.model.places import Experience
+from fleetctl.model.records import dataclass
 from fleetctl.model.replicas import Replica
 from fleetctl.model.rollouts import Revision, Rollout, RolloutState, running
-from fleetctl.model.services import Pool, Service
+from fleetctl.model.services import Pool, Schedule, Service
 from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Unknown
 
 
@@ -20,6 +22,8 @@ class Override:
 
     replicas: int
     until: float | None = None
+    held: bool = False
+    """By `pause`: the count that was there, until `resume`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,14 @@ class Intent:
     """Its Rollout stands still until the user lets it go on."""
     revisions: tuple[Revision, ...] = ()
     """The last few that were declared, the present one among them; kept apart in the store."""
+    added: tuple[Schedule, ...] = ()
+    """Schedules by command, beside those of the file; they survive that it is handed in again."""
+
+    def timetabled(self) -> "Intent":
+        """With the Schedules by command among the Service's own."""
+        if not self.added:
+            return self
+        return replace(self, service=replace(self.service, schedule=(*self.service.schedule, *self.added)))
 
     def running(self, revision: str) -> Service | None:
         """The Service with what Replicas of that revision run; None: not known any more."""
@@ -78,6 +90,8 @@ class State:
     rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
     """Digests of images, by their name by tag."""
+    counted_until: float | None = None
+    """Unix seconds up to which the ledger has counted; None: it is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +133,9 @@ class Snapshot:
     """Actions ended since the tick before."""
     max_cost_per_hour: float | None = None
     """US dollars that the whole fleet may cost; None: no limit."""
+    orders: tuple[Order, ...] = ()
+    """What the user asks of single Pools, Instances and Replicas."""
 
     def in_force(self) -> tuple[Intent, ...]:
-        """The intents, each of the revision that holds."""
-        return tuple(intent.in_force(self.rollouts.get(intent.service.name)) for intent in self.intents)
+        """The intents, each of the revision that holds, with the Schedules that were added to it."""
+        return tuple(intent.in_force(self.rollouts.get(intent.service.name)).timetabled() for intent in self.intents)

@@ -1,10 +1,10 @@
 """Starts of Replicas, as they are remembered: from the decision until one was ready, stage by stage."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.records import dataclass
 from fleetctl.model.replicas import Origin, Role, Stage
 
 

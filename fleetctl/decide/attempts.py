@@ -1,11 +1,11 @@
 """What launches came to, place by place, and until when each place rests: failover as people can read it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from fleetctl.decide.offers import rests_until
 from fleetctl.model.instances import Instance
 from fleetctl.model.places import Experience, place_of
+from fleetctl.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,9 @@ from fleetctl.model.names import ServiceName
 from fleetctl.model.replicas import Role
 
 STAGE = "budget"
+CLOSED = "pool"
+STAGES = (STAGE, CLOSED)
+"""Of what is looked at after every Service has decided."""
 _SLACK = 1e-9
 """Dollars: sums of prices are not exact, and a limit may be met exactly."""
 
@@ -54,12 +57,14 @@ def _noted(draft: Draft, decision: Decision) -> Decision:
     if why is None or not waiting:
         return decision
     note = f"{len(waiting)} of {decision.desired} wait: {why}"
-    return bound(decision, StageNote(stage=STAGE, value=decision.desired - len(waiting), note=note))
+    stage = CLOSED if draft.pool_closed(draft.intents[decision.service].service.pool_name) else STAGE
+    return bound(decision, StageNote(stage=stage, value=decision.desired - len(waiting), note=note))
 
 
 def bound(decision: Decision, stage: StageNote) -> Decision:
-    """The Decision with the fleet's limit as its last stage: as many Replicas are wanted, fewer get a machine."""
-    return replace(decision, binding=STAGE, reason=f"{decision.reason}; {stage.note}", stages=(*decision.stages, stage))
+    """The Decision with such a limit as its last stage: as many Replicas are wanted, fewer get a machine."""
+    reason = f"{decision.reason}; {stage.note}"
+    return replace(decision, binding=stage.stage, reason=reason, stages=(*decision.stages, stage))
 
 
 def remembered(draft: Draft, memories: Sequence[tuple[ServiceName, Memory]]) -> tuple[tuple[ServiceName, Memory], ...]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.draft import Draft
 from fleetctl.decide.engine_cache import engine_cache
+from fleetctl.decide.standing import standby_of
 from fleetctl.model.instances import Instance
 from fleetctl.model.nodes import Artifact, ArtifactState, EngineCache, NodeStatus
 from fleetctl.model.services import Service, Tier, same_product

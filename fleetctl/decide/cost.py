@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from fleetctl.decide.draft import own_pool, standby_of
-from fleetctl.decide.placement import gpus_needed, standby_slots
+from fleetctl.decide.placement import gpus_needed
 from fleetctl.decide.schedules import bounds
 from fleetctl.decide.sleeping import shares
+from fleetctl.decide.standing import own_pool, standby_of, standby_slots
 from fleetctl.model.instances import Instance, Offer
 from fleetctl.model.names import PoolName
 from fleetctl.model.services import Gpu, Market, Pool, Service

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from fleetctl.decide.caches import cache_of, holds, usable_caches
-from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.draft import Draft
 from fleetctl.decide.feeds import Member, feeds, travels
 from fleetctl.decide.images import image_feeds, unpinned
 from fleetctl.decide.sleeping import level
+from fleetctl.decide.standing import standby_of
 from fleetctl.engines import command, engine, environment, model_source, weights
 from fleetctl.engines.answers import model_listed
 from fleetctl.model.decisions import Action, Verb

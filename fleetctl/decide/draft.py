@@ -3,13 +3,15 @@
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from fleetctl.decide.images import pins
+from fleetctl.decide.standing import own_pool
 from fleetctl.model.decisions import Action, Event
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, PoolName, ReplicaId, ServiceName
 from fleetctl.model.nodes import Artifact, ArtifactStatus, EngineCache, Feed
+from fleetctl.model.orders import Wish
 from fleetctl.model.replicas import Replica
 from fleetctl.model.rollouts import Rollout
-from fleetctl.model.services import Pool, Service, Standby
+from fleetctl.model.services import Pool, Service
 from fleetctl.model.snapshots import Intent, Snapshot
 from fleetctl.model.starts import Start
 
@@ -55,6 +57,7 @@ class Draft:
         """Of each Pool, as far as it was asked for: Nodes that do not answer or cannot get something, with what."""
         self.usable_caches: dict[InstanceId, tuple[Artifact, ...]] = {}
         """Of each Node, as far as they were asked for in this tick."""
+        self._orders: Mapping[str, Wish] = {order.subject: order.wish for order in snapshot.orders}
         self._pool_digests: dict[PoolName, str] = {}
         self._services_by_pool: dict[PoolName, list[Intent]] = {}
         for intent in intents:
@@ -117,6 +120,32 @@ class Draft:
     def hinted(self, replica: Replica) -> bool:
         """Whether it is on an Instance that its cloud may take back."""
         return replica.instance is not None and self.instances[replica.instance].hinted
+
+    def pool_closed(self, pool: PoolName) -> bool:
+        """Whether the user lets nothing new be placed anywhere in the Pool."""
+        return f"pool/{pool}" in self._orders
+
+    def closed(self, instance: Instance) -> bool:
+        """Whether the user lets nothing new be placed there."""
+        orders = self._orders
+        return bool(orders) and (f"instance/{instance.id}" in orders or f"pool/{instance.pool}" in orders)
+
+    def emptying(self, instance: Instance) -> bool:
+        """Whether the user wants what is there to move off, and the Instance given back."""
+        asked = (self._orders.get(f"instance/{instance.id}"), self._orders.get(f"pool/{instance.pool}"))
+        return Wish.DRAIN in asked
+
+    def leaving(self, replica: Replica) -> bool:
+        """Whether the user wants another one in its place."""
+        if not self._orders:
+            return False
+        if f"replica/{replica.id}" in self._orders:
+            return True
+        return replica.instance is not None and self.emptying(self.instances[replica.instance])
+
+    def cut_off(self, replica: Replica) -> bool:
+        """Whether the user wants it to end at once, whatever it serves."""
+        return self._orders.get(f"replica/{replica.id}") is Wish.STOP
 
     def in_pool(self, pool: PoolName) -> Iterator[Instance]:
         """Its Instances that are not over, in the order they were made."""
@@ -211,26 +240,3 @@ def _pools(snapshot: Snapshot, intents: Sequence[Intent]) -> dict[PoolName, Pool
         if service.pool is None and service.pool_name not in pools:
             pools[service.pool_name] = own_pool(service)
     return pools
-
-
-def standby_of(pool: Pool, service: Service) -> Standby:
-    """A Service's own Standby, or its Pool's."""
-    return pool.standby if service.standby is None else service.standby
-
-
-def own_pool(service: Service) -> Pool:
-    """The Pool of a Service that names none: one Replica an Instance, room for its `max` and what comes on top.
-
-    On top come its Standby and, in a Rollout, the surge of new Replicas before the old ones leave.
-    """
-    standby = service.standby
-    pool = Pool(name=service.pool_name, gpu=service.gpu, placement=service.placement)
-    spare = pool.standby if standby is None else standby
-    slots = spare.slots if spare.slots is not None else spare.steps * service.scaling.step
-    return Pool(
-        name=pool.name,
-        gpu=pool.gpu,
-        placement=pool.placement,
-        standby=spare,
-        max=service.scaling.max + max(slots, service.rollout.surge or service.scaling.step),
-    )

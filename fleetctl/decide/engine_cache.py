@@ -4,11 +4,12 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from fleetctl.engines import Engine, command, engine, environment
 from fleetctl.model.images import image_name, pinned
 from fleetctl.model.nodes import Artifact, CacheFolder, EngineCache, NodeStatus
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Service
 
 FORMAT = 1

@@ -105,43 +105,62 @@ class Recollection:
 
 
 def answer(line: Line, services: Sequence[Service], before: Recollection) -> tuple[Answer, Recollection]:
-    """What the brain wants at this line, and what it has to remember for the next.
+    """What the brain wants at this line, and what it has to remember for the next; `decisions` in few words."""
+    declared = {service.name: service for service in services}
+    made, after = decisions(line, services, before)
+    answers = [
+        ServiceAnswer(
+            name=decision.service,
+            desired=decision.desired,
+            standby=standby_wanted(declared[decision.service], decision),
+            reason=decision.reason,
+            binding=decision.binding,
+        )
+        for decision in made
+    ]
+    return Answer(t=line.t, decisions=tuple(answers)), after
+
+
+def decisions(
+    line: Line, services: Sequence[Service], before: Recollection
+) -> tuple[tuple[Decision, ...], Recollection]:
+    """Every Decision at this line, stage by stage, and what has to be remembered for the next line.
 
     Time that stands still or runs backwards holds every count and is not remembered. A signal that is missing,
     negative or not finite is unknown: the count is held, never lowered.
     """
     declared = {service.name: service for service in services}
-    backwards = before.t is not None and line.t <= before.t
-    began = line.t if before.began is None else before.began
+    if before.t is not None and line.t <= before.t:
+        why = f"hold: time went from {before.t:g} to {line.t:g}"
+        return tuple(_held(declared[seen.name], seen, line.t, before, why) for seen in line.services), before
     memories = dict(before.memories)
-    answers: list[ServiceAnswer] = []
+    made = []
     for seen in line.services:
-        service = declared[seen.name]
-        current = seen.ordered
-        if backwards:
-            reason = f"hold: time went from {before.t:g} to {line.t:g}"
-            answers.append(
-                ServiceAnswer(
-                    name=seen.name,
-                    desired=current,
-                    standby=_standby(service, current, memories[seen.name].standby if seen.name in memories else None),
-                    reason=reason,
-                    binding="signal",
-                )
-            )
-            continue
-        decision, memories[seen.name] = _decide(service, seen, memories.get(seen.name), line.t, before)
-        answers.append(
-            ServiceAnswer(
-                name=seen.name,
-                desired=decision.desired,
-                standby=_standby(service, decision.desired, decision.standby),
-                reason=decision.reason,
-                binding=decision.binding,
-            )
-        )
-    after = before if backwards else Recollection(t=line.t, began=began, memories=memories)
-    return Answer(t=line.t, decisions=tuple(answers)), after
+        decision, memories[seen.name] = _decide(declared[seen.name], seen, memories.get(seen.name), line.t, before)
+        made.append(decision)
+    began = line.t if before.began is None else before.began
+    return tuple(made), Recollection(t=line.t, began=began, memories=memories)
+
+
+def _held(service: Service, seen: ServiceLine, now: float, before: Recollection, why: str) -> Decision:
+    """The count as it is, of a line that nothing can be made of."""
+    known = before.memories.get(seen.name)
+    return Decision(
+        service=seen.name,
+        at=now,
+        current=seen.ordered,
+        ready=seen.ready,
+        desired=seen.ordered,
+        binding="signal",
+        reason=why,
+        stages=(),
+        concurrency=None,
+        concurrency_most=None,
+        unknown=seen.ready,
+        queued=None,
+        target=service.target_concurrency,
+        standby=None if known is None else known.standby,
+    )
 
 
 def _decide(
@@ -223,10 +242,10 @@ def _count(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) and value >= 0 else None
 
 
-def _standby(service: Service, desired: int, wanted: int | None) -> int:
-    """What the policy wants, where the file leaves it to it; else what the file says."""
+def standby_wanted(service: Service, decision: Decision) -> int:
+    """Slots that shall stand by: what the policy wants, where the file leaves it to it; else what the file says."""
     standby = service.standby or Standby()
     slots = standby.slots if standby.slots is not None else standby.steps * service.scaling.step
-    if standby.auto and wanted is not None:
-        slots = wanted
-    return max(0, min(slots, service.scaling.max - desired))
+    if standby.auto and decision.standby is not None:
+        slots = decision.standby
+    return max(0, min(slots, service.scaling.max - decision.desired))

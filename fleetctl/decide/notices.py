@@ -65,7 +65,7 @@ def room(draft: Draft, intent: Intent) -> int:
 
 
 def steady(draft: Draft, intent: Intent, current: int, last_desired: int | None) -> int:
-    """The Service's `current` Replicas without what a cloud's notices change of them for a while.
+    """The Service's `current` Replicas without what a cloud's notices, or orders by hand, change of them for a while.
 
     As in a Rollout they change which Replicas serve, not how many: nothing is added or lost, and no rate limit holds up
     the replacements.
@@ -75,8 +75,8 @@ def steady(draft: Draft, intent: Intent, current: int, last_desired: int | None)
     gone = moving = 0
     for replica in draft.of_service(intent.service.name):
         if replica.revision == intent.revision:
-            gone += replica.role is Role.DRAINING and draft.reclaimed(replica)
-            moving += replica.role is Role.SERVING and draft.hinted(replica)
+            gone += replica.role is Role.DRAINING and (draft.reclaimed(replica) or draft.leaving(replica))
+            moving += replica.role is Role.SERVING and (draft.hinted(replica) or draft.leaving(replica))
     if current < last_desired:
         return min(last_desired, current + gone)
     return max(last_desired, current - moving)

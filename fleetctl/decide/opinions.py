@@ -1,13 +1,14 @@
 """What each of a Service's further signals wants: up on any, down only when all agree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, isfinite
 
 from fleetctl.decide.policies import View, policy
 from fleetctl.decide.series import measured, most_of, shared
 from fleetctl.model.decisions import Inputs, Memory
 from fleetctl.model.outside import Signal
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Service
 from fleetctl.model.signals import Load, OutsideReading
 

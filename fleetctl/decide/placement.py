@@ -5,14 +5,15 @@ from dataclasses import replace
 
 from fleetctl.decide import needs, starts
 from fleetctl.decide.desired import artifacts
-from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.draft import Draft
 from fleetctl.decide.images import by_digest
-from fleetctl.decide.sleeping import awake, beds, fitting, on_blocked_gpu, room_for, shares
+from fleetctl.decide.sleeping import beds, fitting, on_blocked_gpu, room_for, shares
+from fleetctl.decide.standing import awake, standby_of, standby_slots
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
 from fleetctl.model.nodes import ArtifactState, NodeStatus
 from fleetctl.model.replicas import Origin, Replica, ReplicaPhase, Role
-from fleetctl.model.services import Gpu, Pool, Service, Standby, Tier, same_product
+from fleetctl.model.services import Gpu, Pool, Service, Tier, same_product
 from fleetctl.model.signals import QueueStats, Reading
 from fleetctl.model.snapshots import Intent
 
@@ -22,16 +23,6 @@ just before must have had time to show."""
 DRAIN_BLIND_S = 30.0
 """A draining Replica without metrics, to which the gateway has nothing in flight, is believed idle after this long:
 whoever asks it past the gateway had time to end."""
-
-
-def standby_slots(standby: Standby, service: Service, wanted: int | None = None) -> int:
-    """Slots that stand by for the Service where nothing else is in their way.
-
-    `wanted` is what the Decision says where the file leaves it to it (`standby: auto`); None: it does not know yet.
-    """
-    if standby.auto and wanted is not None:
-        return wanted
-    return standby.slots if standby.slots is not None else standby.steps * service.scaling.step
 
 
 def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None, room: int = 0) -> int | None:
@@ -76,6 +67,7 @@ def take_back(draft: Draft, intent: Intent, revision: str, wanted: int) -> int:
         and replica.revision == revision
         and replica.phase is ReplicaPhase.READY
         and not draft.reclaimed(replica)
+        and not draft.leaving(replica)
     ][: max(0, wanted)]
     for replica in back:
         draft.put_replica(replace(replica, role=Role.SERVING, drain_from=None))
@@ -144,17 +136,17 @@ _WARMTH = {
 
 
 def least_useful(draft: Draft, replicas: Sequence[Replica]) -> list[Replica]:
-    """Those first: far from ready, then alone on its Instance (which can then go), least loaded, newest."""
+    """Those first: far from ready, to go by hand, alone on its Instance (which can then go), least loaded, newest."""
     crowd: dict[str, int] = {}
     for replica in replicas:
         if replica.instance is not None:
             crowd[replica.instance] = crowd.get(replica.instance, 0) + 1
 
-    def key(replica: Replica) -> tuple[int, int, float, float]:
+    def key(replica: Replica) -> tuple[int, bool, int, float, float]:
         reading = draft.snapshot.readings.get(replica.id)
         load = reading.total if isinstance(reading, Reading) else 0.0
         company = crowd[replica.instance] if replica.instance is not None else 0
-        return (_WARMTH[replica.phase], company, load, -replica.created_at)
+        return (_WARMTH[replica.phase], not draft.leaving(replica), company, load, -replica.created_at)
 
     return sorted(replicas, key=key)
 
@@ -188,7 +180,7 @@ def release_drained(draft: Draft, intent: Intent, queue: QueueStats | None, *, g
                 f"stopped {_burden(draft, replica)}: the drain timeout of {service.drain_timeout_s:g} s is over",
             )
         tier = standby_of(pool, service).tier
-        right = replica.revision == intent.revision and not draft.reclaimed(replica)
+        right = replica.revision == intent.revision and not draft.reclaimed(replica) and not draft.leaving(replica)
         if intent.up and not overdue and right and tier in (Tier.HOT, Tier.ASLEEP):
             role = Role.HOT if tier is Tier.HOT else Role.ASLEEP
             # One that still waits for a Slot is not kept: this engine has loaded already.
@@ -331,6 +323,7 @@ def bind(draft: Draft, pool: Pool) -> list[Replica]:
         if instance.phase is InstancePhase.READY
         and instance.wanted is Wanted.RUNNING
         and not instance.reclaimed
+        and not draft.closed(instance)
         and isinstance(status := draft.snapshot.nodes.get(instance.id), NodeStatus)
     ]
     # Looked at once and not for each that waits: a large fleet is full, and many may wait for minutes.

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from fleetctl.decide import (
     budget,
+    by_hand,
     desired,
     lifecycle,
     needs,
@@ -39,6 +40,7 @@ def plan(snapshot: Snapshot) -> Plan:
     draft = Draft(snapshot)
     lifecycle.fold(draft)
     notices.heed(draft)
+    by_hand.heed(draft)
     decisions: list[Decision] = []
     memories: list[tuple[ServiceName, Memory]] = []
     for declared, intent in zip(snapshot.intents, draft.intents.values(), strict=True):
@@ -60,6 +62,7 @@ def plan(snapshot: Snapshot) -> Plan:
     memories = list(budget.remembered(draft, memories))
     pools.give_back_undeclared(draft)
     notices.give_back(draft)
+    by_hand.emptied(draft)
     pools.converge(draft)
     desired.apply_nodes(draft)
     return Plan(

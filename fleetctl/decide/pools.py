@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from fleetctl.decide import budget, offers
-from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.draft import Draft
 from fleetctl.decide.placement import choose_gpus, free_gpus, gpus_needed, holds_artifacts, standby_wanted
 from fleetctl.decide.rests import too_soon
 from fleetctl.decide.sleeping import beds, fitting, room_for, shares
+from fleetctl.decide.standing import standby_of
 from fleetctl.model.decisions import Action, Verb
 from fleetctl.model.images import pinned
 from fleetctl.model.instances import Instance, InstancePhase, LaunchSpec, Offer, Wanted
@@ -47,7 +48,7 @@ def size(draft: Draft, pool: Pool, waiting: Sequence[Replica]) -> None:
     rooms = [
         _room(draft, instance)
         for instance in draft.in_pool(pool.name)
-        if instance.wanted is Wanted.RUNNING and not instance.reclaimed
+        if instance.wanted is Wanted.RUNNING and not instance.reclaimed and not draft.closed(instance)
     ]
     # Fullest first, so that what is empty can go; what is ready before what is on its way; last what may be taken.
     rooms.sort(
@@ -164,10 +165,14 @@ def _stopped_slots(draft: Draft, pool: Pool, service: Service) -> int:
 
 def _open(draft: Draft, pool: Pool, service: Service, why: str) -> _Room | None:
     """One more running Instance: a stopped one if there is any, else a new one. None: not now."""
+    if draft.pool_closed(pool.name):
+        said = f"pool {pool.name} is closed by hand: fleetctl pool uncordon {pool.name}"
+        draft.refused.setdefault(service.name, said)
+        return None
     for instance in draft.in_pool(pool.name):
         rests = instance.wanted is Wanted.STOPPED and instance.phase is InstancePhase.STOPPED
         fits = gpus_needed(service, instance.offer.gpu) is not None
-        if rests and fits and why != STANDBY and not _pausing(instance, draft.now):
+        if rests and fits and why != STANDBY and not _pausing(instance, draft.now) and not draft.closed(instance):
             if _refused(draft, service, instance.offer):
                 continue
             instance = replace(instance, wanted=Wanted.RUNNING, ordered_at=draft.now)
@@ -294,7 +299,7 @@ def converge(draft: Draft) -> None:
         if instance.over or draft.busy(instance.id) or _pausing(instance, draft.now):
             continue
         verb = _next_verb(instance, draft.now)
-        if verb is None:
+        if verb is None or (verb in (Verb.LAUNCH, Verb.START) and draft.closed(instance)):
             continue
         launch = None
         if verb is Verb.LAUNCH:

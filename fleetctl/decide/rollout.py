@@ -7,7 +7,7 @@ Until one of the new revision counted, whatever is missing is started in the rev
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetctl.decide import placement
+from fleetctl.decide import by_hand, placement
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.scaling import STATED
 from fleetctl.decide.trial import counts, surge_of
@@ -32,7 +32,10 @@ def resize(draft: Draft, intent: Intent, decision: Decision, *, allowed: int | N
         return allowed  # what holds from the next tick on is the revision before
     on_trial = row.open and not row.proven and row.from_revision != ""
     if not on_trial and not _split(draft, intent)[1]:
-        left = placement.resize(draft, intent, decision.desired, allowed=allowed, room=room)
+        if by_hand.moves(draft, intent):
+            left = by_hand.resize(draft, intent, decision.desired, allowed=allowed)
+        else:
+            left = placement.resize(draft, intent, decision.desired, allowed=allowed, room=room)
     elif row.state is RolloutState.PAUSED and intent.up:
         row, left = _held(draft, intent, row, decision.desired, allowed, since=before)
     else:

@@ -13,7 +13,6 @@ comes twice what names a certain time fires once, at the first (cronsim's rules,
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from math import ceil
@@ -21,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Schedule
 
 AHEAD_MOST_S = 1800.0
@@ -95,7 +95,7 @@ def beginnings(schedules: tuple[Schedule, ...], now: float, within_s: float) -> 
     """The next beginning of each floor and exact count, of those that come within so many seconds, soonest first."""
     found: list[Beginning] = []
     for schedule in schedules:
-        if schedule.min is None and schedule.replicas is None:
+        if (schedule.min is None and schedule.replicas is None) or schedule.until is not None:
             continue
         starts = _starts(schedule.cron, schedule.tz, int(now // _HOUR_S))
         place = bisect_right(starts, now)
@@ -129,9 +129,33 @@ def _label(schedule: Schedule) -> str:
 
 def _began(schedule: Schedule, now: float) -> float | None:
     """When the Schedule began to hold that holds now; None: it does not."""
+    if schedule.until is not None:
+        # No look at its beginning: clocks that are set back must not undo what was put in force.
+        return (schedule.since or 0.0) if now < schedule.until else None
     starts = _starts(schedule.cron, schedule.tz, int(now // _HOUR_S))
     place = bisect_right(starts, now) - 1
     return starts[place] if place >= 0 and now < _end(starts[place], schedule.tz, schedule.duration_s) else None
+
+
+def window(schedule: Schedule, now: float) -> tuple[float, float] | None:
+    """When the Schedule that holds now began and until when it does, in Unix seconds; None: it does not hold."""
+    began = _began(schedule, now)
+    if began is None:
+        return None
+    return began, schedule.until if schedule.until is not None else _end(began, schedule.tz, schedule.duration_s)
+
+
+def following(schedule: Schedule, after: float) -> tuple[float, float] | None:
+    """The first beginning after that time, and when what begins then ends, in Unix seconds; None: never again."""
+    at = None if schedule.until is not None else _next(schedule, after)
+    return None if at is None else (at, _end(at, schedule.tz, schedule.duration_s))
+
+
+def off_the_clock(schedule: Schedule, at: float) -> bool:
+    """Whether the Schedule begins at a time that its cron does not name: its hour is skipped that day."""
+    cron = CronSim(schedule.cron, datetime.fromtimestamp(at, UTC))
+    local = datetime.fromtimestamp(at, ZoneInfo(schedule.tz))
+    return local.minute not in cron.minutes or local.hour not in cron.hours
 
 
 class Together:

@@ -8,12 +8,13 @@ one Service never lie on the same GPU: they could not serve at once.
 from collections.abc import Iterable, Mapping, Sequence
 
 from fleetctl.decide.cold_start import gigabytes
-from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.draft import Draft
+from fleetctl.decide.standing import awake, blocked, standby_of
 from fleetctl.engines import engine, weights
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import InstanceId, ServiceName
 from fleetctl.model.nodes import Artifact, NodeStatus
-from fleetctl.model.replicas import Replica, ReplicaPhase, Role
+from fleetctl.model.replicas import Replica, Role
 from fleetctl.model.services import Pool, Service, Tier
 
 MEMORY_SHARE = 0.8
@@ -64,17 +65,6 @@ def level(draft: Draft, instance: Instance, service: Service, replicas: Sequence
 def shares(pool: Pool, service: Service) -> bool:
     """Whether the Service's Replicas asleep may lie on GPUs with those of others."""
     return pool.standby.share and standby_of(pool, service).tier is Tier.ASLEEP
-
-
-def awake(replica: Replica) -> bool:
-    """Whether it has its GPUs' memory for itself, may have it, or is to take it."""
-    return replica.role is not Role.ASLEEP or replica.phase is not ReplicaPhase.ASLEEP
-
-
-def blocked(replica: Replica, beside: Iterable[Replica]) -> bool:
-    """Whether one of those on its Instance is awake on a GPU that it sleeps on."""
-    gpus = set(replica.gpus)
-    return any(other.id != replica.id and awake(other) and gpus.intersection(other.gpus) for other in beside)
 
 
 def on_blocked_gpu(draft: Draft, replica: Replica) -> bool:

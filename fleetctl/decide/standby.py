@@ -1,8 +1,9 @@
 """Standby as it stands: the Slots that could serve a Service at their tier's speed, now."""
 
-from fleetctl.decide.draft import Draft, standby_of
+from fleetctl.decide.draft import Draft
 from fleetctl.decide.placement import free_gpus, gpus_needed
 from fleetctl.decide.sleeping import on_blocked_gpu
+from fleetctl.decide.standing import standby_of
 from fleetctl.model.instances import InstancePhase, Wanted
 from fleetctl.model.replicas import ReplicaPhase, Role
 from fleetctl.model.services import Tier

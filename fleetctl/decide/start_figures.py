@@ -1,11 +1,11 @@
 """What past starts say, by origin and stage: what the next one takes, and what there is to take out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 
 from fleetctl.decide.cold_start import cold_s, stages_s, standby_s
 from fleetctl.decide.tiers import unsleepable
+from fleetctl.model.records import dataclass
 from fleetctl.model.replicas import Origin, Stage
 from fleetctl.model.services import Service, Tier
 from fleetctl.model.starts import Start, attributed, covered_s, spans

@@ -1,7 +1,6 @@
 """The tiers of Standby side by side: which are possible, how soon each is ready, what a Slot of it costs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 
@@ -9,6 +8,7 @@ from fleetctl.decide.cold_start import tier_s
 from fleetctl.decide.stock import SLOT_SHARE
 from fleetctl.engines import engine
 from fleetctl.model.abilities import Abilities
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Market, Service, Tier
 
 ORDER = (Tier.HOT, Tier.ASLEEP, Tier.WARM, Tier.STOPPED)

@@ -4,11 +4,10 @@ A floor, or an exact count above what is there, takes effect so early that what 
 the time of a start from Standby where Standby holds all that is missing, of a cold one otherwise. Nothing ends early.
 """
 
-from dataclasses import dataclass
-
 from fleetctl.decide.auto.leads import Lead
 from fleetctl.decide.schedules import AHEAD_MOST_S, Beginning, beginnings, bounds
 from fleetctl.model.decisions import Inputs
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Schedule
 
 

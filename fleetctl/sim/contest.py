@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from fleetctl.decide.draft import standby_of
+from fleetctl.decide.standing import standby_of
 from fleetctl.errors import UsageError
 from fleetctl.model.names import PoolName
 from fleetctl.model.services import ColdStart, Pool, Service, Standby

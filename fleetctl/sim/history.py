@@ -13,6 +13,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from random import Random
 
@@ -26,6 +27,23 @@ INPUT_SPREAD, OUTPUT_SPREAD = 0.95, 1.0
 """Standard deviations of the logarithms of lengths: a log-normal of these has 1.2 and 1.3 times its mean as its own."""
 INPUT_TOKENS_GUESS, OUTPUT_TOKENS_GUESS = 512.0, 128.0
 """Of a request, where the record has no tokens around it: a short chat turn."""
+
+
+def whole(rows: Sequence[Interval], begin: float, end: float) -> list[Interval]:
+    """The intervals with those between them, in which nothing came: quiet ones are not stored."""
+    found: list[Interval] = []
+    at = begin
+    for row in rows:
+        since = max(row.t_from, at)  # clocks are set; no moment counts twice
+        if row.t_to <= since:
+            continue
+        if since - at > 1e-3:
+            found.append(Interval(t_from=at, t_to=since, arrivals=0.0, input_tokens=0.0, output_tokens=0.0))
+        found.append(replace(row, t_from=since))
+        at = row.t_to
+    if end - at > 1e-3:
+        found.append(Interval(t_from=at, t_to=end, arrivals=0.0, input_tokens=0.0, output_tokens=0.0))
+    return found
 
 
 def from_history(rows: Iterable[Interval], *, seed: int = 0, note: str = "") -> Trace:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from fleetctl.model.records import dataclass
 
 Value = str | int | float | bytes | None
 Row = tuple[Any, ...]

@@ -55,14 +55,18 @@ class Memo:
     """
 
     def __init__(self) -> None:
-        self._known: dict[type[Any], dict[str, tuple[str, Any]]] = {}
+        self._known: dict[type[Any], tuple[list[tuple[str, str]], dict[str, Any]]] = {}
 
     def decode(self, kind: type[T], rows: Iterable[tuple[str, str]]) -> dict[str, T]:
-        """The nouns of these rows, by key. Raises StoreFailure."""
-        before = self._known.get(kind, {})
-        now: dict[str, tuple[str, Any]] = {}
-        for key, text in rows:
-            found = before.get(key)
-            now[key] = found if found is not None and found[0] == text else (text, decode(kind, text))
-        self._known[kind] = now
-        return {key: noun for key, (_, noun) in now.items()}
+        """The nouns of these rows, by key, in their order. Raises StoreFailure."""
+        found = list(rows)
+        before, nouns = self._known.get(kind, ([], {}))
+        if found != before:
+            # Tens of thousands of rows of which a few are new: whole rows are compared, and nothing else is done.
+            known = dict(before)
+            nouns = {
+                key: nouns[key] if known.get(key) == text else decode(kind, text)
+                for key, text in found
+            }
+            self._known[kind] = (found, nouns)
+        return dict(nouns)

@@ -1,9 +1,9 @@
 """How much of the past the store keeps, and how it forgets the rest a little at a time."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from fleetctl.model.records import dataclass
 from fleetctl.store.database import Transaction
 
 PRUNE_EVERY_COMMITS = 64
@@ -40,6 +40,8 @@ class Retention:
     """Over a year: who asks a year later which key it was, finds it."""
     use_months: int = 13
     """Of Tenants' tokens by month: this month, and the year before it."""
+    ledger_age_s: float = 100 * 86_400.0
+    """Over a quarter: last quarter's costs can be told by the hour. Some 10,000 rows a Service, a megabyte."""
     over_instances_age_s: float = 86_400.0
     """Longer than any Provider still lists what it has terminated, so that none is taken for an Orphan."""
 
@@ -52,6 +54,8 @@ def prune(transaction: Transaction, keep: Retention, *, now: float) -> None:
     _prune_history(transaction, keep, now=now)
     _prune_starts(transaction, keep, now=now)
     prune_keys(transaction, keep, now=now)
+    if 0 <= now < CALENDAR_ENDS_AT:
+        transaction.run("DELETE FROM ledger WHERE hour < ?", (int((now - keep.ledger_age_s) // 3600.0),))
 
 
 def keep_newest_starts(transaction: Transaction, keep: Retention, *, services: Collection[str]) -> None:

@@ -1,6 +1,5 @@
 """The tables, and the numbered steps that make them."""
 
-import secrets
 from collections.abc import Sequence
 
 from fleetctl.errors import Conflict, NotFound
@@ -80,6 +79,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE gateway_grants (incarnation TEXT PRIMARY KEY, doc TEXT NOT NULL)",
         "CREATE TABLE gateway_orders (kind TEXT PRIMARY KEY, number BIGINT NOT NULL, doc TEXT NOT NULL)",
     ),
+    (
+        # What the user changed, with what was before.
+        "CREATE TABLE changes (id {identity}, at DOUBLE PRECISION NOT NULL, doc TEXT NOT NULL)",
+    ),
+    (
+        # What the user asks of single Pools, Instances and Replicas.
+        "CREATE TABLE orders (subject TEXT PRIMARY KEY, doc TEXT NOT NULL)",
+        # What GPUs were used for and cost, by the hour (Unix time ÷ 3600); and up to when that is counted.
+        "CREATE TABLE ledger (hour BIGINT NOT NULL, service TEXT NOT NULL, pool TEXT NOT NULL, provider TEXT NOT NULL,"
+        " market TEXT NOT NULL, used_for TEXT NOT NULL, gpu_s DOUBLE PRECISION NOT NULL,"
+        " dollars DOUBLE PRECISION NOT NULL, unpriced_gpu_s DOUBLE PRECISION NOT NULL,"
+        " PRIMARY KEY (hour, service, pool, provider, market, used_for))",
+        "CREATE TABLE ledger_until (at DOUBLE PRECISION)",
+        "INSERT INTO ledger_until (at) VALUES (NULL)",
+    ),
 )
 """Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""
 
@@ -115,6 +129,8 @@ def prepare(database: Database, migrations: Sequence[tuple[str, ...]] = MIGRATIO
                 )
         transaction.run("UPDATE schema_version SET version = ?", (known,))
         if found == 0:
+            import secrets  # late: only who makes a store waits for it
+
             epoch = "".join(secrets.choice(_EPOCH_ALPHABET) for _ in range(_EPOCH_LENGTH))
             transaction.run("UPDATE fleet SET epoch = ?", (epoch,))
         return _epoch(transaction)

@@ -4,6 +4,7 @@ FleetError
 ├── UsageError                exit 2    the user: the words of the command are wrong
 │   └── SpecError             exit 2    the user: a file is wrong, at file:line
 ├── ConfirmationNeeded        exit 3    the user: it spends or destroys, and nobody said yes
+├── ReadOnly                  exit 5    the user: this context is only looked at
 ├── OverBudget                exit 9    the user: it would cost more an hour than the fleet may
 ├── NotFound                  exit 4    the user: no such service, pool, instance, replica
 ├── TimedOut                  exit 6    nobody: the operation goes on, the command stopped waiting
@@ -52,6 +53,11 @@ class SpecError(UsageError):
 class ConfirmationNeeded(FleetError):
     exit_code = 3
     code = "confirmation_needed"
+
+
+class ReadOnly(FleetError):
+    exit_code = 5
+    code = "read_only"
 
 
 class OverBudget(FleetError):

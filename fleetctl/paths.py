@@ -1,13 +1,10 @@
 """Where fleetctl keeps its files on this machine."""
 
-import hashlib
 import os
-import stat
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleetctl.errors import Conflict
+from fleetctl.model.records import dataclass
 
 _SOCKET_PATH_MAX = 100
 """A Unix socket's path may have 107 bytes on Linux and 103 on macOS; a longer one goes to a short folder instead."""
@@ -18,6 +15,19 @@ class Home:
     """The folder of one fleet: `FLEETCTL_HOME`, or `fleetctl` in the XDG state folder."""
 
     root: Path
+    context: str = ""
+    """The context that names it; empty: the environment does, or nothing."""
+    store_url: str | None = None
+    """Of the context; wins over the fleet's own settings."""
+    read_only: bool = False
+    """Its context is only looked at."""
+    typed: bool = False
+    """What spends or destroys there is confirmed by typing the context's name."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a process of our own to this Home, whatever its context is called meanwhile."""
+        return {"FLEETCTL_HOME": str(self.root), **({"FLEETCTL_STORE": self.store_url} if self.store_url else {})}
 
     @property
     def store(self) -> Path:
@@ -42,20 +52,38 @@ class Home:
         return socket_path(self.root / "gateway.sock")
 
 
-def home() -> Home:
-    """The Home that the environment names. Nothing is created."""
+def home_named() -> Home | None:
+    """The Home that FLEETCTL_HOME names, which wins over every context; FLEETCTL_STORE is its store's address."""
     override = os.environ.get("FLEETCTL_HOME")
-    if override:
-        return Home(Path(override).absolute())
+    return Home(Path(override).absolute(), store_url=os.environ.get("FLEETCTL_STORE")) if override else None
+
+
+def usual_home() -> Home:
+    """The Home where nothing names one: `fleetctl` in the XDG state folder. Nothing is created."""
     state = os.environ.get("XDG_STATE_HOME")
     base = Path(state) if state else Path.home() / ".local" / "state"
     return Home(base.absolute() / "fleetctl")
+
+
+def config_file() -> Path:
+    """The user's own file, with the contexts: FLEETCTL_CONFIG, or `fleetctl/config.yaml` in the XDG config folder."""
+    override = os.environ.get("FLEETCTL_CONFIG")
+    if override:
+        return Path(override).absolute()
+    folder = os.environ.get("XDG_CONFIG_HOME")
+    base = Path(folder) if folder else Path.home() / ".config"
+    return base.absolute() / "fleetctl" / "config.yaml"
 
 
 def socket_path(wanted: Path) -> Path:
     """`wanted`, or, where that is too long for a Unix socket, a path of the same meaning in a private short folder."""
     if len(os.fsencode(wanted)) <= _SOCKET_PATH_MAX:
         return wanted
+    # Late: a path that long is rare, and what it takes costs as much as the interpreter's start.
+    import hashlib
+    import stat
+    import tempfile
+
     folder = Path(tempfile.gettempdir()) / f"fleetctl-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

@@ -4,16 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from fleetctl.model.checks import Check
+from fleetctl.model.changes import Change
 from fleetctl.model.decisions import Decision, Event, Plan
 from fleetctl.model.gateways import GatewayBeat, GatewayGrant, GatewayOrders
 from fleetctl.model.history import Interval
 from fleetctl.model.instances import LaunchSpec, Leftover, Listing, Offer
 from fleetctl.model.keys import ApiKey, EntryReport
+from fleetctl.model.ledger import Amount, Spent
 from fleetctl.model.names import InstanceId, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired, NodeStatus, Ran
+from fleetctl.model.orders import Order
 from fleetctl.model.outside import Signal
 from fleetctl.model.routes import Identity, Routes, TenantEntry
-from fleetctl.model.services import Pool, Service
+from fleetctl.model.services import Pool, Schedule, Service
 from fleetctl.model.signals import OutsideReading, QueueStats, Reading, Starved, Target, Unknown
 from fleetctl.model.snapshots import Intent, Lease, Override, State
 from fleetctl.model.starts import Start
@@ -166,8 +169,30 @@ class Store(Protocol):
     def set_override(self, service: ServiceName, override: Override | None, *, at: float) -> None:
         """Raises `NotFound`."""
 
+    def add_schedule(self, service: ServiceName, schedule: Schedule, *, at: float) -> bool:
+        """Keep a Schedule beside the file's; whether that changes anything. Raises `NotFound` and `Conflict`."""
+
+    def drop_schedule(self, service: ServiceName, schedule: Schedule) -> bool:
+        """Take it back; whether it was there. Raises `NotFound`."""
+
     def set_paused(self, service: ServiceName, paused: bool) -> None:
         """Hold up a Rollout, or let it go on. Raises `NotFound`."""
+
+    def put_order(self, order: Order) -> None:
+        """Ask something of one Pool, Instance or Replica."""
+
+    def drop_order(self, subject: str) -> bool:
+        """Take it back; whether there was anything."""
+
+    def orders(self) -> tuple[Order, ...]: ...
+    def put_change(self, change: Change) -> None:
+        """Keep what a command's intents were before it."""
+
+    def changes_made(self, *, since: float) -> Sequence[Change]:
+        """Those that were not taken back, the newest first."""
+
+    def take_back(self, change: Change, *, at: float) -> None:
+        """Want again what was wanted before. Raises `Conflict` where another command has done so already."""
 
     def put_tenant(self, tenant: TenantEntry) -> None: ...
     def tenants(self) -> Sequence[TenantEntry]: ...
@@ -200,8 +225,9 @@ class Store(Protocol):
         fence: int,
         journal: bytes,
         history: Sequence[tuple[ServiceName, Interval]] = (),
+        spent: Spent | None = None,
     ) -> None:
-        """Store everything a Plan changes, the tick's journal entry and what came in, in one transaction."""
+        """Store everything a Plan changes, the tick's journal entry, what came in and what was used, in one transaction."""
 
     def forget_service(self, service: ServiceName, *, fence: int) -> None:
         """Remove a Service that is down and has nothing left."""
@@ -241,6 +267,9 @@ class Store(Protocol):
         self, service: ServiceName | None = None, *, replica: ReplicaId | None = None, limit: int = 1000
     ) -> Sequence[Start]:
         """Starts that are over, of one Service or of one Replica, oldest first; the newest `limit` of them."""
+
+    def ledger(self, *, since: float, until: float) -> Sequence[Amount]:
+        """What was used, and what it cost, by the hour, oldest first."""
 
     def history(self, service: ServiceName, *, since: float, until: float) -> Sequence[Interval]:
         """What came in for one Service, oldest first; where nothing came, nothing is said."""

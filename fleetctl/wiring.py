@@ -1,30 +1,60 @@
 """The composition root: from a folder and its settings to a store, ports and a controller."""
 
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 
-from fleetctl.controller.clock import SystemClock
-from fleetctl.controller.controllers import Controller, no_boundary
-from fleetctl.controller.observe import Ports
-from fleetctl.decide.gateway_leases import FENCED_S
-from fleetctl.errors import MissingDependency, NotFound, StoreFailure, UsageError
+from fleetctl.errors import MissingDependency, NotFound, ReadOnly, StoreFailure, UsageError
 from fleetctl.model.abilities import Abilities
 from fleetctl.model.instances import LaunchSpec
 from fleetctl.model.names import ProviderName
-from fleetctl.paths import Home
-from fleetctl.ports import Provider
+from fleetctl.paths import Home, config_file, home_named, usual_home
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.store import SqlStore, open_store
 
+if TYPE_CHECKING:
+    # Imported where they are made: most commands only read the store.
+    import psutil
+
+    from fleetctl.controller.controllers import Controller
+    from fleetctl.controller.observe import Ports
+    from fleetctl.ports import Provider
+
+
+def home() -> Home:
+    """The Home that is meant: FLEETCTL_HOME's, that of the context, or the usual one. Nothing is created.
+
+    Raises `NotFound` for a context that there is not, and `SpecError` where the file of contexts is wrong.
+    """
+    named = home_named()
+    if named is not None:
+        return named
+    asked = os.environ.get("FLEETCTL_CONTEXT", "")
+    file = config_file()
+    if not asked and not file.exists():
+        return usual_home()
+    from fleetctl.spec.contexts import chosen, read_contexts  # only who has contexts pays for reading them
+
+    context = chosen(read_contexts(file), asked, file)
+    return usual_home() if context is None else context.home()
+
 
 def load_config(home: Home) -> FleetConfig:
-    """The fleet's settings as `up` last saved them, or the defaults."""
+    """The fleet's settings as `up` last saved them, or the defaults; with the store of the context, if it has one."""
+    return in_context(home, _saved_config(home))
+
+
+def in_context(home: Home, config: FleetConfig) -> FleetConfig:
+    """The settings, with the store of the Home's context."""
+    return config if home.store_url is None else replace(config, store_url=home.store_url)
+
+
+def _saved_config(home: Home) -> FleetConfig:
     try:
         return msgspec.json.decode(home.config.read_bytes(), type=FleetConfig)
     except FileNotFoundError:
@@ -62,8 +92,19 @@ def _writing(home: Home) -> Iterator[None]:
         ) from error
 
 
+def refuse_read_only(home: Home) -> None:
+    """Raise `ReadOnly` where the context says that nothing is changed."""
+    if home.read_only:
+        raise ReadOnly(
+            f"the context {home.context} is read-only: nothing is changed there",
+            hint=f"look at it: fleetctl context show {home.context}; another one: fleetctl context ls",
+        )
+
+
 def fleet_store(home: Home, config: FleetConfig, *, read_only: bool = False) -> SqlStore:
-    """The fleet's store. Raises `NotFound` when it is to be read only and there is none."""
+    """The fleet's store. Raises `NotFound` where there is none to be read, `ReadOnly` where it must not be written."""
+    if not read_only:
+        refuse_read_only(home)
     if config.store_url is None and not read_only:
         with _writing(home):
             home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,7 +143,7 @@ def configured(config: FleetConfig) -> tuple[ProviderName, ...]:
     return tuple(dict.fromkeys((LOCAL, *(ProviderName(name) for name in config.providers))))
 
 
-def providers(home: Home, config: FleetConfig, *, launches: bool = False) -> dict[ProviderName, Provider]:
+def providers(home: Home, config: FleetConfig, *, launches: bool = False) -> "dict[ProviderName, Provider]":
     """The Providers that this fleet may use, each made for it. Raises `UsageError` for settings that are wrong.
 
     With `launches` the fleet's SSH key is made where machines are rented and there is none yet.
@@ -147,7 +188,7 @@ def _public_key(home: Home) -> str:
 
 
 @asynccontextmanager
-async def open_providers(home: Home, config: FleetConfig) -> AsyncIterator[Mapping[ProviderName, Provider]]:
+async def open_providers(home: Home, config: FleetConfig) -> "AsyncIterator[Mapping[ProviderName, Provider]]":
     """The Providers of a fleet, closed at the end."""
     made = providers(home, config)
     try:
@@ -158,8 +199,10 @@ async def open_providers(home: Home, config: FleetConfig) -> AsyncIterator[Mappi
 
 
 @asynccontextmanager
-async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) -> AsyncIterator[Ports]:
+async def connected(home: Home, config: FleetConfig, *, gateway: bool = True) -> "AsyncIterator[Ports]":
     """The ports of a fleet, closed at the end."""
+    from fleetctl.controller.clock import SystemClock
+    from fleetctl.controller.observe import Ports
     from fleetctl.gateway.supervised import SupervisedGateway
     from fleetctl.node.links import NodeLinks
     from fleetctl.scrape.outside import OutsideSources
@@ -204,7 +247,7 @@ async def join_fleet(
     socket: Path,
     options: Sequence[str] = (),
     ready: Callable[[str], None] = lambda address: None,
-    fenced_s: float = FENCED_S,
+    fenced_s: float | None = None,
 ) -> None:
     """Serve as one more gateway of the fleet in the store at `url`, until SIGTERM or SIGINT.
 
@@ -212,6 +255,7 @@ async def join_fleet(
     alone; `options` are further words for `python -m fleetctl.gateway`. Raises `NotFound` where there is no fleet,
     `Conflict` for a port that is taken, or when another gateway takes the name.
     """
+    from fleetctl.decide.gateway_leases import FENCED_S
     from fleetctl.gateway.joined import Place
     from fleetctl.gateway.joining import serve_joined
     from fleetctl.gateway.leashed import runs_for
@@ -232,7 +276,13 @@ async def join_fleet(
 
     try:
         await serve_joined(
-            StoreFleetLink(store), place, listen=listen, socket=socket, options=options, ready=ready, fenced_s=fenced_s
+            StoreFleetLink(store),
+            place,
+            listen=listen,
+            socket=socket,
+            options=options,
+            ready=ready,
+            fenced_s=FENCED_S if fenced_s is None else fenced_s,
         )
     finally:
         store.close()
@@ -253,13 +303,15 @@ def gateway_options(config: FleetConfig) -> tuple[str, ...]:
 
 def controller(
     store: SqlStore,
-    ports: Ports,
+    ports: "Ports",
     config: FleetConfig,
     *,
     home: Home | None = None,
-    boundary: Callable[[str], None] = no_boundary,
-) -> Controller:
+    boundary: Callable[[str], None] | None = None,
+) -> "Controller":
     """A controller of the fleet; it does not hold the Lease yet. With `home` it minds settings that change there."""
+    from fleetctl.controller.controllers import Controller, no_boundary
+
     saved = saved_settings(home, config) if home is not None else lambda: config
     return Controller(
         store,
@@ -267,7 +319,7 @@ def controller(
         fleet=config.name,
         holder=this_holder(),
         holder_is_dead=holder_is_dead,
-        boundary=boundary,
+        boundary=boundary or no_boundary,
         max_cost_per_hour=lambda: saved().max_cost_per_hour,
         complete=_complete(home, config),
         auth=lambda: saved().gateway_auth == "keys",
@@ -313,14 +365,18 @@ def _changed_ns(home: Home) -> int | None:
 
 def this_holder() -> str:
     """This process as the holder of a Lease: `host/pid/start`."""
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+    import psutil
+
+    return f"{os.uname().nodename}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
-def holder_process(holder: str) -> psutil.Process | None:
+def holder_process(holder: str) -> "psutil.Process | None":
     """The process behind a holder, when it is of this machine and alive."""
     host, pid, started = _parts(holder)
-    if host != socket.gethostname():
+    if host != os.uname().nodename:
         return None
+    import psutil
+
     try:
         process = psutil.Process(pid)
         # One that was killed stays a zombie until its parent, or whoever took its place, has heard of it.
@@ -333,7 +389,7 @@ def holder_process(holder: str) -> psutil.Process | None:
 def holder_is_dead(holder: str) -> bool:
     """Whether the holder was a process of this machine that is certainly gone."""
     host, _, _ = _parts(holder)
-    return host == socket.gethostname() and holder_process(holder) is None
+    return host == os.uname().nodename and holder_process(holder) is None
 
 
 def _parts(holder: str) -> tuple[str, int, str]:

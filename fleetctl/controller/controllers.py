@@ -10,14 +10,17 @@ from fleetctl.controller.entrance import Entrance, keys_asked_for
 from fleetctl.controller.fronts import Fronts
 from fleetctl.controller.history import Gathering
 from fleetctl.controller.journal import Stretches, entry
+from fleetctl.controller.ledger import Ledger
 from fleetctl.controller.observe import Observer, Ports
 from fleetctl.controller.starvation import watch
 from fleetctl.decide.gateway_leases import SILENT_S
 from fleetctl.decide.planner import plan
+from fleetctl.decide.uses import rates
 from fleetctl.errors import AgentFailure, Conflict, FleetError, LeaseLost
 from fleetctl.model.decisions import Event, Memory, Plan
 from fleetctl.model.instances import Instance, LaunchSpec
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
+from fleetctl.model.orders import Order
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica
 from fleetctl.model.rollouts import Rollout
@@ -104,6 +107,7 @@ class Controller:
         self._intents_version = -1
         self._intents: tuple[Intent, ...] = ()
         self._pools: tuple[Pool, ...] = ()
+        self._orders: tuple[Order, ...] = ()
         self._instances: dict[InstanceId, Instance] = {}
         self._replicas: dict[ReplicaId, Replica] = {}
         self._memories: dict[ServiceName, Memory] = {}
@@ -117,6 +121,7 @@ class Controller:
         self._entrance = None if ports.gateway is None else Entrance(store, ports.gateway, auth=auth)
         self._stretches = Stretches()
         self._gathering = Gathering()
+        self._ledger = Ledger()
 
     async def acquire(self) -> None:
         """Become the one controller. Raises `Conflict` while another one is."""
@@ -142,6 +147,7 @@ class Controller:
             self._places = dict(state.places)
             self._rollouts = dict(state.rollouts)
             self._pins = dict(state.pins)
+            self._ledger = Ledger(state.counted_until)
             self._intents_version = -1
             self._fence = lease.fence
             self._routes = None
@@ -186,18 +192,24 @@ class Controller:
             in_flight=in_flight | self._actor.in_flight,
             outcomes=self._actor.take_outcomes(),
             max_cost_per_hour=self._max_cost_per_hour(),
+            orders=self._orders,
         )
         made = plan(snapshot)
         self._boundary("before commit")
         journal = entry(snapshot, made, self._stretches)
         history = self._gathering.add(made.decisions)
+        spent = self._ledger.add(snapshot.now, rates(snapshot))
         try:
-            await asyncio.to_thread(self._store.commit, made, fence=self._fence, journal=journal, history=history)
+            await asyncio.to_thread(
+                self._store.commit, made, fence=self._fence, journal=journal, history=history, spent=spent
+            )
         except FleetError as error:
             self._stretches = Stretches()  # this tick is not in the journal, so the next begins a stretch
             if isinstance(error, LeaseLost):
                 self._fence = None
             raise
+        if spent is not None:
+            self._ledger.kept(spent)
         self._boundary("after commit")
         self._take_over(snapshot, made)
         await self._send_routes(made)
@@ -224,6 +236,7 @@ class Controller:
         version = await asyncio.to_thread(self._store.intents_version)
         if version != self._intents_version:
             self._intents, self._pools = await asyncio.to_thread(self._store.intents)
+            self._orders = await asyncio.to_thread(self._store.orders)
             self._intents_version = version
 
     def _take_over(self, snapshot: Snapshot, made: Plan) -> None:

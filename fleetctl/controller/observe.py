@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from fleetctl.controller.latest import Latest
 from fleetctl.controller.outside import OutsideWatch
-from fleetctl.decide.draft import own_pool
 from fleetctl.decide.engine_signals import wants_gpus, wants_latencies
+from fleetctl.decide.standing import own_pool
 from fleetctl.model.instances import Instance, InstancePhase, Listing, Offer, Wanted
 from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeStatus

@@ -43,7 +43,7 @@ def replayed(entries: Iterable[Entry], *, service: ServiceName | None = None) ->
                 continue
             before = memories.get(recorded.service, Memory())
             again, memories[recorded.service] = decide(intent, recorded.inputs, before)
-            if recorded.stages and recorded.stages[-1].stage == budget.STAGE:
+            if recorded.stages and recorded.stages[-1].stage in budget.STAGES:
                 # What the machines cost is looked at after every Service has decided, and is no part of its inputs.
                 again = budget.bound(again, recorded.stages[-1])
             yield Replayed(recorded=recorded, again=again, intent=intent, memory=before)

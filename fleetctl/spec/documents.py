@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from fleetctl.engines.gpu_gauges import EXPORTER_PORT
+from fleetctl.spec.daemon_documents import DaemonDoc
 from fleetctl.spec.document import Document as Document
 from fleetctl.spec.entry_documents import GatewayDoc as GatewayDoc
 from fleetctl.spec.entry_documents import ServiceQueueDoc, TenantFileDoc
@@ -550,6 +551,7 @@ class FleetDoc(Document):
     kind: Literal["fleet"] = Field(description="What this document declares.")
     name: Name | None = Field(default=None, description="The fleet's name; machines are tagged with it.")
     gateway: GatewayDoc | None = Field(default=None, description="Where requests come in, and whose.")
+    daemon: DaemonDoc | None = Field(default=None, description="The controller's own process.")
     period: PositiveDuration | None = Field(default=None, description="How often the controller looks and decides.")
     store: Store | None = Field(
         default=None,

@@ -1,9 +1,10 @@
 """What the files say, complete: the fleet's own settings, its Services, Pools and Tenants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from fleetctl.model.records import dataclass
 from fleetctl.model.routes import TenantEntry
 from fleetctl.model.services import Pool, Service
 from fleetctl.spec.problems import Problem
@@ -31,6 +32,8 @@ class FleetConfig:
     """Share of the answered requests that it gets."""
     gateway_metrics_listen: str | None = None
     """host:port of `/metrics` alone; None: no port has it."""
+    daemon_metrics_listen: str | None = None
+    """host:port of the controller's own `/metrics` and `/healthz`; None: a Unix socket in fleetctl's home alone."""
     period_s: float = 2.0
     """Between two ticks; Knative's tick."""
     store_url: str | None = None

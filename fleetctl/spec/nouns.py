@@ -71,7 +71,7 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         signals=signals(doc.signals or ()),
         gpu_metrics=gpu_metrics(doc.gpu_metrics),
         standby=standby(doc.standby) if doc.standby else None,
-        schedule=tuple(_schedule(entry) for entry in doc.schedule or ()),
+        schedule=tuple(schedule(entry) for entry in doc.schedule or ()),
         placement=placement(doc.placement),
         rollout=_rollout(doc.rollout),
         pool=PoolName(doc.pool) if doc.pool else None,
@@ -151,7 +151,8 @@ def standby(doc: StandbyDoc) -> Standby:
     return made if doc.tier is None else replace(made, tier=Tier(doc.tier))
 
 
-def _schedule(doc: ScheduleDoc) -> Schedule:
+def schedule(doc: ScheduleDoc) -> Schedule:
+    """The Schedule, complete."""
     given = _given(doc, tz="tz", min="min", max="max", replicas="replicas")
     return replace(Schedule(cron=doc.cron, duration_s=doc.duration), **given)
 
@@ -228,7 +229,7 @@ def config(doc: FleetDoc, folder: Path) -> FleetConfig:
     made = replace(made, registry_mirrors=tuple(doc.registry_mirrors or ()))
     if doc.providers is not None:
         made = replace(made, providers=doc.providers)
-    made = replace(made, **_gateway(doc.gateway, folder))
+    made = replace(made, **_gateway(doc.gateway, folder), **_given(doc.daemon, metrics_listen="daemon_metrics_listen"))
     if doc.store is not None:
         is_url = "://" in doc.store
         made = replace(made, store_url=doc.store if is_url else str((folder / Path(doc.store).expanduser()).resolve()))

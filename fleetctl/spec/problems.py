@@ -1,9 +1,9 @@
 """What is wrong with the files, all of it at once, each at its file and line."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from fleetctl.errors import SpecError
+from fleetctl.model.records import dataclass
 
 PROBLEMS_SHOWN_MAX = 50
 """Lines of one message. Nobody mends more in one go, and one wrong habit can repeat in a thousand files."""

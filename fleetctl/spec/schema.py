@@ -34,6 +34,7 @@ from fleetctl.spec.documents import (
     SloDoc,
     StandbyDoc,
 )
+from fleetctl.spec.daemon_documents import DaemonDoc
 from fleetctl.spec.entry_documents import AccessLogDoc, ServiceQueueDoc, TenantFileDoc
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.spec.gateway_documents import GatewayFileDoc, QueueDoc, TenantDoc
@@ -63,6 +64,7 @@ _DEFAULTS: dict[type[Document], tuple[type, dict[str, str]]] = {
     SignalDoc: (Signal, {"name": "", "policy": ""}),
     FleetDoc: (FleetConfig, {}),
     GatewayDoc: (FleetConfig, {"listen": "gateway_listen", "auth": "gateway_auth", "workers": "gateway_workers"}),
+    DaemonDoc: (FleetConfig, {"metrics_listen": ""}),
     AccessLogDoc: (FleetConfig, {"sample": "gateway_access_log_sample"}),
     ServiceQueueDoc: (QueueRules, {"timeout": ""}),
     TenantFileDoc: (TenantEntry, {"name": ""}),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fleetctl.catalog import load as load_catalog
-from fleetctl.decide.draft import own_pool
+from fleetctl.decide.standing import own_pool
 from fleetctl.decide.tiers import open_host, unsleepable, unstoppable
 from fleetctl.engines import engine
 from fleetctl.model.abilities import Abilities

@@ -1,4 +1,7 @@
-"""`fleetctl catalog` (Look): GPU machine types and their prices: ls, refresh."""
+"""`fleetctl catalog` (Look): GPU machine types and their prices: ls, refresh.
+
+Example: fleetctl catalog ls --gpu L40S
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,10 +16,9 @@ from fleetctl.catalog.tables import write_prices
 from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.errors import FleetError, ProviderError, UsageError
 from fleetctl.model.services import same_product
-from fleetctl.paths import home
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.views.figures import ago, several
-from fleetctl.wiring import load_config
+from fleetctl.wiring import home, load_config
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="GPU machine types and their prices.")
 

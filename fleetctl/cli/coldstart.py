@@ -1,4 +1,7 @@
-"""`fleetctl coldstart` (Look): How long starts take, stage by stage, and what to take out of them."""
+"""`fleetctl coldstart` (Look): How long starts take, stage by stage, and what to take out of them.
+
+Example: fleetctl coldstart chat --since 7d
+"""
 
 import sys
 import time
@@ -10,7 +13,7 @@ import typer
 
 from fleetctl.cli.output import Column, Format, Output, document, table
 from fleetctl.cli.session import Session, duration_s, known_service, session
-from fleetctl.decide.draft import standby_of
+from fleetctl.decide.standing import standby_of
 from fleetctl.decide.start_figures import (
     NextStart,
     OriginFigures,

@@ -1,7 +1,8 @@
 """The commands there are, read from the first line of each command's file. Imports none of them.
 
 A command is a file in this folder that begins with three quotes, its name, its panel and its summary, as in
-"`fleetctl ps` (Look): Services, replicas, standby and price." and holds `app`, a Typer app.
+"`fleetctl ps` (Look): Services, replicas, standby and price." and holds `app`, a Typer app. The docstring goes on with
+a line `Example: fleetctl ps -r --watch`.
 """
 
 import os
@@ -9,6 +10,8 @@ from typing import NamedTuple
 
 PANELS = ("Start here", "Change", "Look", "Control", "Files")
 """In the order of the root help."""
+
+_EXAMPLE = "Example: "
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 failure, 2 usage, 3 confirmation needed, 4 not found, 5 auth,
@@ -18,6 +21,8 @@ _FOLDER = os.path.dirname(__file__)
 _BEGINS = '"""`fleetctl '
 _LINE_BYTES = 200
 """More than a line of code may have."""
+_DOCSTRING_BYTES = 2_000
+"""More than the docstring of a command's file has."""
 
 
 class Command(NamedTuple):
@@ -43,6 +48,14 @@ def commands() -> list[Command]:
     return found
 
 
+def example(command: Command) -> str:
+    """The line that its file shows; empty: none."""
+    with open(os.path.join(_FOLDER, f"{command.module}.py"), encoding="utf-8") as file:
+        docstring = file.read(_DOCSTRING_BYTES).partition('"""')[2].partition('"""')[0]
+    lines = [line for line in docstring.splitlines() if line.startswith(_EXAMPLE)]
+    return lines[0].removeprefix(_EXAMPLE) if lines else ""
+
+
 def root_help() -> str:
     """The text of `fleetctl --help`."""
     every = commands()
@@ -56,8 +69,8 @@ def root_help() -> str:
         lines.append(f"  {command.name:<{width}}  {command.summary}")
     lines += [
         "",
-        "Every command has --help (or: fleetctl help COMMAND), and -o table|json|yaml|name.",
-        "FLEETCTL_HOME names the folder of the fleet.",
+        "Every command has --help (or: fleetctl help COMMAND), and -o (see: fleetctl help output).",
+        "FLEETCTL_HOME names the folder of the fleet (see: fleetctl help env).",
         EXIT_CODES,
         "",
     ]

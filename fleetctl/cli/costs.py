@@ -1,18 +1,17 @@
 """What the files will cost: asked of the providers, compared with what was agreed before, and confirmed."""
 
 import asyncio
-import os
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleetctl.catalog import STALE_S
+from fleetctl.cli.asking import ask
 from fleetctl.cli.offer_rows import ask_offers, price_origin
-from fleetctl.cli.output import Column, say
+from fleetctl.cli.output import Column
 from fleetctl.decide.cost import Line, lines
-from fleetctl.decide.draft import own_pool
-from fleetctl.errors import ConfirmationNeeded, FleetError, OverBudget
+from fleetctl.decide.standing import own_pool
+from fleetctl.errors import FleetError, OverBudget
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import PoolName, ProviderName
 from fleetctl.model.services import Pool, Service
@@ -21,6 +20,9 @@ from fleetctl.spec.fleet import Fleet, FleetConfig
 from fleetctl.views.figures import dollars
 from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import OWNED, configured, providers
+
+HOURS_A_MONTH = 730.0
+"""A twelfth of a year, as the clouds' own calculators have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,17 @@ class CostRow:
     """Somebody bills for it: it is not a machine of one's own."""
 
 
-def _delta(value: float | None) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceCost:
+    """What one Service adds; those of all Services add up to what the files add."""
+
+    name: str
+    unit_per_hour: float | None
+    """Of one machine of the kind that its next one is counted at."""
+    rise_per_hour: float | None
+
+
+def delta(value: float | None) -> str:
     return "?" if value is None else f"{'+' if value > 0 else ''}{dollars(value)}".replace("$-", "-$")
 
 
@@ -69,7 +81,7 @@ COSTS: tuple[Column[CostRow], ...] = (
     Column(header="NOW→THEN", cell=lambda row: f"{row.now}→{row.then}", right=True),
     Column(header="MOST", cell=lambda row: str(row.most), right=True),
     Column(header="QUOTA", cell=lambda row: "?" if row.quota_left is None else str(row.quota_left), right=True, drop=1),
-    Column(header="Δ $/H", cell=lambda row: _delta(row.rise_per_hour), right=True),
+    Column(header="Δ $/H", cell=lambda row: delta(row.rise_per_hour), right=True),
     Column(header="MOST $/H", cell=lambda row: dollars(row.most_per_hour), right=True),
 )
 
@@ -87,6 +99,18 @@ class Costs:
     rises: bool
     """More rented machines than were agreed before, at the least load or at the most."""
     warnings: tuple[str, ...] = ()
+    services: tuple[ServiceCost, ...] = ()
+    """Of the wanted ones, in their order."""
+
+    @property
+    def per_month(self) -> float | None:
+        """With the least load around the clock, in US dollars."""
+        return None if self.then is None else self.then * HOURS_A_MONTH
+
+    @property
+    def grows(self) -> bool:
+        """Whether more rented machines are needed at the least load than run now."""
+        return any(row.then > row.now and row.rented for row in self.rows)
 
 
 def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, home: Home) -> Costs:
@@ -101,7 +125,7 @@ def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, ho
     answers = asyncio.run(_ask(home, fleet.config, _pools(after, pools)))
     offers, warnings = _by_pool(answers)
     at = time.time()
-    found = lines(after, pools, instances, offers, at)
+    found = [_known(line) for line in lines(after, pools, instances, offers, at)]
     agreed = lines(before, stored_pools, instances, offers, at)
     rows = tuple(_row(line, at) for line in found)
     return Costs(
@@ -112,7 +136,39 @@ def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, ho
         limit=fleet.config.max_cost_per_hour,
         rises=_rises(found, agreed),
         warnings=warnings,
+        services=_by_service(
+            before, wanted, rows, lambda those: [_known(one) for one in lines(those, pools, instances, offers, at)]
+        ),
     )
+
+
+def _by_service(
+    before: Sequence[Service],
+    wanted: Sequence[Service],
+    rows: Sequence[CostRow],
+    count: Callable[[Sequence[Service]], Sequence[Line]],
+) -> tuple[ServiceCost, ...]:
+    """What each adds to those before it: where several share a machine, the first that needs it pays."""
+    those = {service.name: service for service in before}
+    known = _least(count(list(those.values())))
+    found = []
+    for service in wanted:
+        those[service.name] = service
+        more = _least(count(list(those.values())))
+        units = [row.price_per_hour for row in rows if row.pool == service.pool_name]
+        found.append(
+            ServiceCost(
+                name=service.name,
+                unit_per_hour=units[-1] if units else None,
+                rise_per_hour=None if known is None or more is None else more - known,
+            )
+        )
+        known = more
+    return tuple(found)
+
+
+def _least(found: Sequence[Line]) -> float | None:
+    return _sum([line.per_hour(line.then) for line in found])
 
 
 def _pools(services: Sequence[Service], pools: Sequence[Pool]) -> list[Pool]:
@@ -145,11 +201,16 @@ def _by_pool(
     return found, tuple(dict.fromkeys(warnings))
 
 
+def _known(line: Line) -> Line:
+    """A price without a source and a date is none."""
+    offer = line.offer
+    if offer is None or (offer.price_source and offer.price_as_of > 0):
+        return line
+    return replace(line, offer=replace(offer, price_per_hour=None))
+
+
 def _row(line: Line, at: float) -> CostRow:
     offer = line.offer
-    if offer is not None and not (offer.price_source and offer.price_as_of > 0):
-        offer = replace(offer, price_per_hour=None)  # without a source and a date it is no price
-    line = replace(line, offer=offer)
     priced = offer is not None and offer.price_per_hour is not None
     age_s = max(0.0, at - offer.price_as_of) if offer is not None and priced else None
     return CostRow(
@@ -227,15 +288,7 @@ def within_limit(costs: Costs, *, retry: str) -> None:
         )
 
 
-def confirm(costs: Costs, *, yes: bool, retry: str) -> None:
+def confirm(costs: Costs, *, yes: bool, retry: str, home: Home) -> None:
     """Ask before money is spent. Raises `ConfirmationNeeded` when nobody can be asked, or the answer is no."""
-    if not costs.rises or yes or os.environ.get("FLEETCTL_YES", "") not in ("", "0"):
-        return
-    hint = f"look at it with: fleetctl plan; agree with: {retry} --yes"
-    if not sys.stdin.isatty() or os.environ.get("CI"):
-        raise ConfirmationNeeded(f"this may rent machines: {told(costs)}", hint=hint)
-    say(f"This may rent machines: {told(costs)}.")
-    sys.stderr.write("Go on? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ConfirmationNeeded("nothing was changed", hint=hint)
+    if costs.rises:
+        ask(f"This may rent machines: {told(costs)}.", yes=yes, retry=retry, home=home)

@@ -1,4 +1,7 @@
-"""`fleetctl decide` (Control): The brain as a filter: observations in, decisions out, as JSON lines."""
+"""`fleetctl decide` (Control): The brain as a filter: observations in, decisions out, as JSON lines.
+
+Example: fleetctl decide -s fleet/chat.yaml < observations.jsonl
+"""
 
 import sys
 from collections.abc import Iterator

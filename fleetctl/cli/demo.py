@@ -1,4 +1,7 @@
-"""`fleetctl demo` (Start here): See it all work: a rehearsed fleet under real traffic, in two minutes."""
+"""`fleetctl demo` (Start here): See it all work: a rehearsed fleet under real traffic, in two minutes.
+
+Example: fleetctl demo --seconds 60
+"""
 
 import asyncio
 import contextlib
@@ -14,9 +17,9 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.driving import on_signals
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.recording import Recording, Replay, report
-from fleetctl.cli.session import on_signals
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Controller, Ticked
 from fleetctl.controller.loop import run

@@ -1,4 +1,7 @@
-"""`fleetctl deploy` (Change): Roll out another image or model of a service that is up."""
+"""`fleetctl deploy` (Change): Roll out another image or model of a service that is up.
+
+Example: fleetctl deploy chat --image vllm/vllm-openai:v0.9.2 --yes
+"""
 
 import shlex
 import sys
@@ -8,12 +11,15 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.changing import DryRun, Timeout, Yes, keep, told_dry
 from fleetctl.cli.following import agree, follow
 from fleetctl.cli.output import Format, Output, document, say
+from fleetctl.cli.planning import write_differences
 from fleetctl.cli.session import duration_s, known_service, session
 from fleetctl.engines import command, engine
 from fleetctl.errors import Conflict, UsageError
 from fleetctl.model.services import Service
+from fleetctl.views.differences import differences
 from fleetctl.wiring import lease_is_live
 
 app = typer.Typer(add_completion=False)
@@ -25,8 +31,9 @@ def deploy(
     image: Annotated[str | None, typer.Option("--image", help="Container image, best by digest")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Weights, as in a file's model")] = None,
     wait: Annotated[bool, typer.Option(help="Wait until the new revision serves alone")] = True,
-    timeout: Annotated[str, typer.Option(help="Stop waiting after this long; the fleet goes on")] = "15m",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before machines are rented")] = False,
+    timeout: Timeout = "15m",
+    yes: Yes = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Change the image or the model of a service that is up, and watch it come in. All else stays as declared.
@@ -38,7 +45,7 @@ def deploy(
     if image is None and model is None:
         raise UsageError("nothing to deploy", hint=f"fleetctl deploy {service} --image IMAGE, or --model MODEL")
     timeout_s = duration_s(timeout)
-    with session(create=True) as now:
+    with session(create=not dry_run) as now:
         name = known_service(now, service)
         intent = next(one for one in now.store.intents()[0] if one.service.name == name)
         if not intent.up:
@@ -47,7 +54,13 @@ def deploy(
         to = revision(changed)
         given = (("--image", image), ("--model", model))
         words = [f"{option} {shlex.quote(word)}" for option, word in given if word is not None]
-        agree(now, changed, yes=yes, again=" ".join([f"fleetctl deploy {name}", *words]))
+        again = " ".join([f"fleetctl deploy {name}", *words])
+        if dry_run:
+            write_differences(differences(f"service/{name}", intent.service, changed), output)
+            told_dry()
+            return
+        agree(now, changed, yes=yes, again=again)
+        keep(now, again.removeprefix("fleetctl "), [name])
         now.store.put_service(changed, revision=to, at=time.time())
         say(f"{name}: {intent.revision} → {to}")
         say("its file is as it was: write it there too, or the next `fleetctl up` takes it back")

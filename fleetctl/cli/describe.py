@@ -1,4 +1,7 @@
-"""`fleetctl describe` (Look): Everything about one service, replica, instance or pool."""
+"""`fleetctl describe` (Look): Everything about one service, replica, instance or pool.
+
+Example: fleetctl describe service/chat
+"""
 
 import sys
 from collections.abc import Sequence
@@ -112,7 +115,8 @@ def _service(view: FleetView, name: str) -> tuple[object, str]:
         if row.rollout is not None:
             lines.insert(-1, f"  rollout   {trial.told(row.rollout)[0]}")
         if intent.override is not None:
-            lines.insert(-1, f"  override  {intent.override.replicas} by hand")
+            held = f", held until: fleetctl resume {name}" if intent.override.held else ""
+            lines.insert(-1, f"  override  {intent.override.replicas} by hand{held}")
         lines += [
             f"  {one.name}  {one.role} {one.phase} on {one.instance or '-'} from {one.origin}"
             for one in replica_rows(view, name)

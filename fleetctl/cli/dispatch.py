@@ -1,55 +1,148 @@
 """From words to a command: finds it, runs it, and turns every error into one clear answer and an exit code."""
 
-import difflib
-import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from fleetctl.cli.commands import commands
+from fleetctl.cli.asked import ASKED, ask
+from fleetctl.cli.commands import Command, commands, example
+from fleetctl.cli.everywhere import environment, taken
+from fleetctl.cli.options import LINES
 from fleetctl.errors import FleetError, UsageError
+
+if TYPE_CHECKING:
+    from typer._click.exceptions import ClickException
 
 INTERRUPTED = 130
 ELSEWHERE = {
-    "apply": "up",
     "check": "validate",
-    "cost": "plan",
-    "costs": "plan",
     "create": "up",
     "delete": "down",
     "destroy": "down",
-    "get": "ps",
     "list": "ps",
     "ls": "ps",
     "rm": "down",
     "status": "ps",
-    "top": "ps",
 }
 """Commands that people bring from elsewhere, and what they are here."""
+QUICK = {"ps": "fleet_lists"}
+"""Commands that need no typer when their line is plain, and the module whose function of that name they are."""
+HELPED = ("--help", "-h")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code."""
     try:
-        return _run(arguments)
+        words, meant = taken(ask(arguments, _valued(arguments)))
+        with environment(meant):
+            return _logged(words) if ASKED.verbosity > 0 else _run(words)
     except FleetError as error:
-        return _fail(error, arguments)
+        return _fail(error)
     except KeyboardInterrupt as stopped:
         # Who was interrupted may know better than we what became of the work.
         sys.stderr.write(f"\n{stopped.args[0] if stopped.args else 'interrupted'}\n")
         return INTERRUPTED
 
 
-def _run(arguments: Sequence[str]) -> int:
-    name, rest = arguments[0], list(arguments[1:])
-    every = commands()
-    command = next((command for command in every if command.name == name), None)
-    if command is None:
-        alike = difflib.get_close_matches(name, [command.name for command in every], n=1)
-        near = ELSEWHERE.get(name) or "".join(alike)
-        what = "option" if name.startswith("-") else "command"
-        hint = f"did you mean: fleetctl {near}" if near else "see them all: fleetctl --help"
-        raise UsageError(f"there is no {what} {name!r}", hint=hint)
+def _valued(arguments: Sequence[str]) -> list[str]:
+    """The names of the command's options that take a word more, but for the form of the output."""
+    path, _ = path_of(arguments)
+    options = LINES[path][1] if path in LINES else ()
+    return [name for names, _, takes, _ in options if takes for name in names.split()]
+
+
+def path_of(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The command that the line names, as in `daemon start`, or nothing; and what follows it."""
+    for index, word in enumerate(words):
+        for count in (2, 1):
+            path = " ".join(words[index : index + count])
+            if path in LINES and not word.startswith("-") and path.count(" ") == count - 1:
+                return path, list(words[index + count :])
+    return "", []
+
+
+def _run(words: list[str]) -> int:
+    if not words:
+        from fleetctl.cli.commands import root_help
+
+        sys.stdout.write(root_help())
+        return 0
+    name, rest = words[0], words[1:]
+    if (given := _quick(name, rest)) is not None:
+        code = 0
+        _function(QUICK[name], name)(**given)
+    else:
+        every = commands()
+        command = next((command for command in every if command.name == name), None)
+        if command is None:
+            raise _unknown(name, every)
+        code = _typed(command, _with_form(words))
+    if (ASKED.columns or ASKED.sort_by) and not ASKED.listed and not code and not ASKED.quiet:
+        sys.stderr.write("--columns and --sort-by are for lists, and this is none\n")
+    return code
+
+
+def _with_form(words: Sequence[str]) -> list[str]:
+    """What follows the command's name, with the form that it is to make; a group alone makes nothing."""
+    path, _ = path_of(words)
+    rest = list(words[1:])
+    if ASKED.made == "table" or any(other.startswith(f"{path} ") for other in LINES):
+        return rest
+    end = rest.index("--") if "--" in rest else len(rest)
+    return [*rest[:end], "-o", ASKED.made, *rest[end:]]
+
+
+def _unknown(name: str, every: Sequence[Command]) -> UsageError:
+    import difflib
+
+    if name.startswith("-"):
+        hint = _near_option(name) or "see them all: fleetctl help output"
+        return UsageError(f"there is no option {name!r}", hint=hint)
+    alike = difflib.get_close_matches(name, [command.name for command in every], n=1)
+    near = ELSEWHERE.get(name) or "".join(alike)
+    hint = f"did you mean: fleetctl {near}" if near else "see them all: fleetctl --help"
+    return UsageError(f"there is no command {name!r}", hint=hint)
+
+
+def _near_option(name: str) -> str:
+    import difflib
+
+    from fleetctl.cli import asked, everywhere
+
+    known = [*asked.FLAGS, *asked.VALUED, *everywhere.FLAGS, *everywhere.VALUED, "--help", "--version", "--output"]
+    near = difflib.get_close_matches(name.partition("=")[0], known, n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _function(module: str, name: str) -> Any:
+    import importlib
+
+    return getattr(importlib.import_module(f"fleetctl.cli.{module}"), name)
+
+
+def _quick(name: str, words: Sequence[str]) -> dict[str, Any] | None:
+    """What the function of a quick command is called with; None: typer must read the line, or say what is wrong."""
+    if name not in QUICK or name not in LINES:
+        return None
+    from fleetctl.cli.output import Format
+
+    options = {one: (param, takes) for names, param, takes, _ in LINES[name][1] for one in names.split()}
+    given: dict[str, Any] = {"output": Format(ASKED.made)}
+    following = iter(words)
+    for word in following:
+        param, takes = options.get(word, ("", ""))
+        value = next(following, None) if takes else True
+        if not param or value is None:
+            return None
+        given[param] = value
+    return given
+
+
+def _typed(command: Command, rest: list[str]) -> int:
+    """Run the command's Typer app."""
+    import importlib
+
     # Rich help and tracebacks cost 70 ms and box characters in pipes; plain text is right here.
     os.environ.setdefault("TYPER_USE_RICH", "0")
     import typer
@@ -58,18 +151,38 @@ def _run(arguments: Sequence[str]) -> int:
     app = importlib.import_module(f"fleetctl.cli.{command.module}").app
     try:
         # Not `main`: it would answer Ctrl-C and a closed pipe by itself, and without a word.
-        with typer.main.get_command(app).make_context(f"fleetctl {name}", rest) as context:
+        with typer.main.get_command(app).make_context(f"fleetctl {command.name}", rest) as context:
             result = context.command.invoke(context)
     except NoArgsIsHelpError as error:
         sys.stderr.write(error.format_message() + "\n")
         return UsageError.exit_code
     except ClickException as error:
-        raise UsageError(_sentence(error.format_message()), hint=f"fleetctl {name} --help") from error
+        path, _ = path_of([command.name, *rest])
+        hint = _meant(error) or f"fleetctl {path or command.name} --help"
+        raise UsageError(_sentence(error.format_message()), hint=hint) from error
     except typer.Exit as exited:
+        if not exited.exit_code and not set(HELPED).isdisjoint(rest) and (shown := example(command)):
+            sys.stdout.write(f"\nExample: {shown}\nFor every command: fleetctl help output\n")
         return exited.exit_code
     except typer.Abort:
         raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0
+
+
+def _meant(error: "ClickException") -> str:
+    """The value of a closed set, or the option of every command, that is most like the one that was given."""
+    if (option := getattr(error, "option_name", None)) and not getattr(error, "possibilities", None):
+        return _near_option(option)
+    choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", None)
+    if not choices:
+        return ""
+    import difflib
+    import re
+
+    given = re.search(r"'([^']*)'", getattr(error, "message", ""))
+    word = given[1] if given else ""
+    near = difflib.get_close_matches(word, [str(getattr(one, "value", one)) for one in choices], n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _sentence(text: str) -> str:
@@ -77,31 +190,50 @@ def _sentence(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether the command line or the environment asks for JSON; judged before the line is parsed, for errors."""
-    for index, word in enumerate(arguments):
-        if word in ("-o", "--output") and index + 1 < len(arguments):
-            return arguments[index + 1] == "json"
-        if word in ("-ojson", "--output=json", "-o=json"):
-            return True
-    return os.environ.get("FLEETCTL_OUTPUT") == "json"
+def _logged(words: list[str]) -> int:
+    import logging
+    import time
+
+    from fleetctl.cli import verbosity
+
+    verbosity.begin(ASKED.verbosity)
+    log = logging.getLogger("fleetctl")
+    log.info("fleetctl %s, of %s", " ".join(words), os.environ.get("FLEETCTL_HOME") or "no FLEETCTL_HOME")
+    began = time.monotonic()
+    try:
+        code = _run(words)
+    except FleetError as error:
+        log.info("ends with %s after %.3f s", error.exit_code, time.monotonic() - began)
+        log.debug("where it failed:", exc_info=error)
+        raise
+    log.info("ends with %s after %.3f s", code, time.monotonic() - began)
+    return code
 
 
-def _fail(error: FleetError, arguments: Sequence[str]) -> int:
-    if wants_json(arguments):
-        import json
+def _fail(error: FleetError) -> int:
+    """Tell the error in the form that the results would have had. A template is of results, so its error is told."""
+    body = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
+    match ASKED.form:
+        case "json":
+            import json
 
-        body = {
-            "error": {
-                "code": error.code,
-                "message": error.message,
-                "hint": error.hint,
-                "retryable": error.retryable,
-            }
-        }
-        sys.stdout.write(json.dumps(body) + "\n")
-    else:
-        sys.stderr.write(f"error: {error.message}\n")
-        if error.hint:
-            sys.stderr.write(f"hint: {error.hint}\n")
+            sys.stdout.write(json.dumps({"error": body}) + "\n")
+        case "yaml":
+            from fleetctl.spec.rendering import to_yaml
+
+            sys.stdout.write(to_yaml({"error": body}))
+        case "csv":
+            import csv
+
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow([f"error.{name}" for name in body])
+            writer.writerow(["true" if one is True else "false" if one is False else one for one in body.values()])
+        case "jsonpath" if "error" in ASKED.template:
+            from fleetctl.cli.jsonpath import rendered
+
+            sys.stdout.write(rendered(ASKED.template, {"error": body}) + "\n")
+        case _:
+            sys.stderr.write(f"error: {error.message}\n")
+            if error.hint:
+                sys.stderr.write(f"hint: {error.hint}\n")
     return error.exit_code

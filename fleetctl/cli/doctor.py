@@ -1,4 +1,7 @@
-"""`fleetctl doctor` (Start here): Check this machine, the store, the gateway, the fleet and its clouds."""
+"""`fleetctl doctor` (Start here): Check this machine, the store, the gateway, the fleet and its clouds.
+
+Example: fleetctl doctor -o json
+"""
 
 import asyncio
 import os
@@ -16,11 +19,11 @@ from fleetctl.cli.fleet_gateways import gateway_checks
 from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.errors import FleetError, NotFound
 from fleetctl.model.checks import Check, Status
-from fleetctl.paths import Home, home
+from fleetctl.paths import Home
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.views.figures import ago
 from fleetctl.views.fleet import FleetView, fleet_view, service_rows
-from fleetctl.wiring import fleet_store, holder_is_dead, load_config
+from fleetctl.wiring import fleet_store, holder_is_dead, home, load_config
 
 app = typer.Typer(add_completion=False)
 

@@ -1,4 +1,7 @@
-"""`fleetctl events` (Look): What happened, and why."""
+"""`fleetctl events` (Look): What happened, and why.
+
+Example: fleetctl events chat --since 2h --watch
+"""
 
 import sys
 import time
@@ -49,7 +52,7 @@ def events(
                 for event in now.store.events(since=time.time() - 60, subject=subject)
                 if (event.at, event.subject, event.message) not in told
             ]
-            _print(newer, output)
+            _print(newer, output, more=True)
             told = {item for item in told if item[0] > time.time() - 120}
             told.update((event.at, event.subject, event.message) for event in newer)
 
@@ -59,10 +62,10 @@ def _past(now: Session) -> Iterator[str]:
     return (event.subject for event in now.store.events(limit=PAST_LIMIT))
 
 
-def _print(found: list[Event], output: Format) -> None:
-    for event in found:
+def _print(found: list[Event], output: Format, *, more: bool = False) -> None:
+    for index, event in enumerate(found):
         if output is Format.JSON:
-            line(event)
+            line(event, first=not index and not more)
         elif output is Format.NAME:
             sys.stdout.write(f"{event.subject}\n")
         else:

@@ -1,4 +1,7 @@
-"""`fleetctl explain` (Look): Why a service has the count it has, and where its machines were asked for."""
+"""`fleetctl explain` (Look): Why a service has the count it has, and where its machines were asked for.
+
+Example: fleetctl explain chat --at 10m
+"""
 
 import sys
 import time
@@ -48,8 +51,18 @@ def explain(
             )
         else:
             sys.stdout.write(explained(found.decision, time.time(), without=found.without))
+            if at is None and (held := _held(now, name)):
+                sys.stdout.write(f"\n  {held}\n")
             if at is None and (tried := _attempts(now, name, time.time())):
                 sys.stdout.write("\n" + matrix(tried, time.time()))
+
+
+def _held(now: Session, service: ServiceName) -> str:
+    """That its policy is not heard, and what to type for it to be; empty where it is heard."""
+    intent = next((one for one in now.store.intents()[0] if one.service.name == service), None)
+    if intent is None or intent.override is None or not intent.override.held:
+        return ""
+    return f"held by hand at {intent.override.replicas}; its policy rules again with: fleetctl resume {service}"
 
 
 def _attempts(here: Session, service: ServiceName, now: float) -> tuple[Attempt, ...]:

@@ -1,11 +1,11 @@
 """The gateways that have joined a fleet, as `ps`, `describe` and `doctor` show them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fleetctl.model.checks import Check
 from fleetctl.model.gateways import GatewayBeat, GatewayGrant
 from fleetctl.model.names import ServiceName
+from fleetctl.model.records import dataclass
 from fleetctl.model.replicas import Replica, ReplicaPhase
 from fleetctl.store import SqlStore
 from fleetctl.views.figures import ago

@@ -3,8 +3,9 @@
 import time
 
 from fleetctl.cli.costs import bills, confirm, costs_of, within_limit
+from fleetctl.cli.driving import drive
 from fleetctl.cli.output import say
-from fleetctl.cli.session import Session, drive
+from fleetctl.cli.session import Session
 from fleetctl.decide.trial import given_up, remedy
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.names import ServiceName
@@ -61,7 +62,7 @@ def agree(now: Session, service: Service, *, yes: bool, again: str) -> None:
         say(f"warning: {warning}")
     within_limit(costs, retry=again)
     if bills(config):
-        confirm(costs, yes=yes, retry=again)
+        confirm(costs, yes=yes, retry=again, home=now.home)
 
 
 def earlier(intent: Intent, row: Rollout | None, to: str | None) -> Revision:

@@ -1,4 +1,7 @@
-"""`fleetctl gateway` (Control): Queue and route requests to engines of your own, or join a fleet."""
+"""`fleetctl gateway` (Control): Queue and route requests to engines of your own, or join a fleet.
+
+Example: fleetctl gateway --check
+"""
 
 import os
 import sys

@@ -11,8 +11,7 @@ from typing import Final
 from fleetctl.cli.gateway_process import log_to_stderr
 from fleetctl.cli.output import say
 from fleetctl.errors import UsageError
-from fleetctl.paths import home
-from fleetctl.wiring import gateway_options, join_fleet, load_config
+from fleetctl.wiring import gateway_options, home, join_fleet, load_config
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _log = logging.getLogger("fleetctl.gateway")

@@ -1,4 +1,7 @@
-"""`fleetctl gc` (Change): Find what the clouds hold for this fleet and nothing claims, and give it back."""
+"""`fleetctl gc` (Change): Find what the clouds hold for this fleet and nothing claims, and give it back.
+
+Example: fleetctl gc --delete
+"""
 
 import asyncio
 import time
@@ -82,7 +85,7 @@ async def _gc(here: Session, *, delete: bool, at_once: bool, yes: bool, output: 
         due = [one for one in orphans if at_once or now - one.seen_at >= QUARANTINE_S]
         outcomes: dict[str, str] = {}
         if delete and due:
-            ask(f"delete {several(len(due), 'orphan')}?", yes=yes, retry="fleetctl gc --delete --yes")
+            ask(f"delete {several(len(due), 'orphan')}?", yes=yes, retry="fleetctl gc --delete", home=here.home)
             for orphan in due:
                 try:
                     await remove(providers, orphan, found.leftovers)

@@ -1,4 +1,7 @@
-"""`fleetctl image` (Files): The script that makes a machine, or an image of one, ready for a fleet."""
+"""`fleetctl image` (Files): The script that makes a machine, or an image of one, ready for a fleet.
+
+Example: fleetctl image script > install.sh
+"""
 
 import sys
 from typing import Annotated

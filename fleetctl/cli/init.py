@@ -1,4 +1,7 @@
-"""`fleetctl init` (Start here): Write a commented, working example into fleet/."""
+"""`fleetctl init` (Start here): Write a commented, working example into fleet/.
+
+Example: fleetctl init
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""`fleetctl keys` (Control): API keys of the gateway: create, ls, revoke."""
+"""`fleetctl keys` (Control): API keys of the gateway: create, ls, revoke.
+
+Example: fleetctl keys create --tenant acme --expires 30d
+"""
 
 import hashlib
 import secrets
@@ -11,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Column, Format, Output, document, emit, say
+from fleetctl.cli.output import Column, Format, Listing, Output, document, say, show
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.keys import NAMELESS_TENANT, ApiKey
@@ -156,16 +159,19 @@ def ls(
     output: Output = Format.TABLE,
 ) -> None:
     """List keys by their public part. The keys themselves are nowhere but with their owners."""
-    at = time.time()
     with session() as now:
-        rows = [_row(key, at) for key in now.store.api_keys() if every or key.in_force(at)]
-        emit(
-            rows,
-            _columns(at),
-            output,
-            name=lambda row: f"key/{row.id}",
-            empty="no keys; make one: fleetctl keys create",
-        )
+        show(key_list(now, every=every), output)
+
+
+def key_list(now: Session, *, every: bool) -> Listing[KeyRow]:
+    """Those in force, or every one."""
+    at = time.time()
+    return Listing(
+        rows=[_row(key, at) for key in now.store.api_keys() if every or key.in_force(at)],
+        columns=_columns(at),
+        name=lambda row: f"key/{row.id}",
+        empty="no keys; make one: fleetctl keys create",
+    )
 
 
 @app.command()

@@ -1,22 +1,33 @@
-"""`fleetctl logs` (Look): What the engine of a replica wrote."""
+"""`fleetctl logs` (Look): What the engine of a replica wrote.
+
+Example: fleetctl logs chat --follow
+"""
 
 import asyncio
 import sys
+import time
+from datetime import UTC
 from typing import Annotated
 
 import typer
 
+from fleetctl.cli.moments import moment
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import Session, session
 from fleetctl.cli.streams import pause
-from fleetctl.errors import NotFound
+from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.names import ReplicaId
-from fleetctl.model.replicas import Replica
+from fleetctl.model.records import dataclass
+from fleetctl.model.replicas import Replica, Stage
 from fleetctl.paths import Home
+from fleetctl.views.figures import bytes_text
+from fleetctl.views.log_times import since as lines_since
 
 app = typer.Typer(add_completion=False)
 
 FOLLOW_S = 0.5
+MOST = 1_000_000
+"""Bytes of a log that are looked through for what was written since: what an agent gives at once."""
 
 
 @app.command()
@@ -24,21 +35,98 @@ def logs(
     name: Annotated[str, typer.Argument(help="A replica, or a service (its newest replica)")],
     tail: Annotated[int, typer.Option(min=1, max=1_000_000, help="Bytes from the end")] = 16_384,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, as it is written")] = False,
+    since: Annotated[str | None, typer.Option("--since", help="Only what was written since, as in 10m")] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Instead: a stage of its start, as in weights, image, engine")
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Print the end of a replica's engine log."""
+    """Print the end of a replica's engine log, or what a stage of its start did."""
+    begun = None if since is None else moment(since)
     with session() as now:
-        replica, address = _find(now, name.removeprefix("replica/").removeprefix("service/"))
+        word = name.removeprefix("replica/").removeprefix("service/")
+        if stage is not None:
+            if follow or begun is not None:
+                raise UsageError(
+                    "--stage is not followed and has no --since", hint=f"fleetctl logs {name} --stage {stage}"
+                )
+            _stage(now, word, stage, output)
+            return
+        replica, address = _find(now, word)
         say(f"replica/{replica.id} on {replica.instance}")
-        asyncio.run(_print(now.home, address, replica.id, tail, follow=follow, output=output))
+        cut = None if begun is None else _Cut(begun=begun, container=_container(now, replica))
+        asyncio.run(
+            _print(now.home, address, replica.id, tail if cut is None else MOST, follow=follow, output=output, cut=cut)
+        )
 
 
-async def _print(home: Home, address: str, replica: ReplicaId, tail: int, *, follow: bool, output: Format) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cut:
+    """From when on lines are wanted."""
+
+    begun: float
+    container: bool
+    """Its clock shows UTC; a plain process writes in this computer's zone."""
+
+    def made(self, text: bytes) -> bytes:
+        zone = UTC if self.container else None
+        kept, known = lines_since(text.decode(errors="replace"), self.begun, now=time.time(), zone=zone)
+        if not known and kept:
+            say("warning: its lines do not say when they were written, so all of them are shown")
+        return kept.encode()
+
+
+def _container(now: Session, replica: Replica) -> bool:
+    return any(one.service.name == replica.service and one.service.image is not None for one in now.store.intents()[0])
+
+
+def _stage(now: Session, word: str, stage: str, output: Format) -> None:
+    """What is known of one stage of a start, of a Replica that runs or of the newest start that is over."""
+    held = [one for one in now.view().replicas if word in (one.id, one.service) and one.stages]
+    if held:
+        subject, stages = held[-1].id, held[-1].stages
+    else:
+        past = [one for one in now.store.starts() if word in (one.replica, one.service)]
+        if not past:
+            raise NotFound(f"no start of {word!r} is known", hint="fleetctl ps -r, fleetctl get starts")
+        subject, stages = past[-1].replica, past[-1].stages
+    found = [one for one in stages if one.name == stage]
+    if not found:
+        names = ", ".join(dict.fromkeys(one.name for one in stages)) or "none yet"
+        raise NotFound(f"the start of replica/{subject} had no stage {stage!r}", hint=f"it had: {names}")
+    say(f"replica/{subject}")
+    if output is Format.NAME:
+        sys.stdout.write(f"replica/{subject}\n")
+    elif output is not Format.TABLE:
+        document({"replica": subject, "stages": found}, output)
+    else:
+        sys.stdout.writelines(f"{_line(one)}\n" for one in found)
+
+
+def _line(stage: Stage) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(stage.started_at))
+    took = "goes on" if stage.ended_at is None else f"{stage.ended_at - stage.started_at:.1f} s"
+    parts = [f"{at} {stage.name}", took]
+    for count, where in (
+        (stage.bytes_total, ""),
+        (stage.origin_bytes, " from its origin"),
+        (stage.peer_bytes, " from peers"),
+    ):
+        if count:
+            parts.append(bytes_text(count) + where)
+    return "  ".join([*parts, *([stage.detail] if stage.detail else [])])
+
+
+async def _print(
+    home: Home, address: str, replica: ReplicaId, tail: int, *, follow: bool, output: Format, cut: _Cut | None
+) -> None:
     from fleetctl.node.links import NodeLinks
 
     link = NodeLinks(home)
     try:
         text = await link.logs(address, replica, tail)
+        if cut is not None:
+            text = cut.made(text)
         if output in (Format.JSON, Format.YAML):
             document({"replica": replica, "log": text.decode(errors="replace")}, output)
             return

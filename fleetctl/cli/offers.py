@@ -1,4 +1,7 @@
-"""`fleetctl offers` (Look): GPU machines that can be rented now, the least for a GPU first."""
+"""`fleetctl offers` (Look): GPU machines that can be rented now, the least for a GPU first.
+
+Example: fleetctl offers --gpu L40S --spot
+"""
 
 import asyncio
 import time
@@ -14,10 +17,10 @@ from fleetctl.errors import FleetError, UsageError
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import PoolName, ProviderName
 from fleetctl.model.services import Gpu, Market, Placement, Pool, same_product
-from fleetctl.paths import Home, home
+from fleetctl.paths import Home
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.spec.suggestions import PROVIDER_LIKENESS, did_you_mean, nearest
-from fleetctl.wiring import configured, load_config, provider_names, providers
+from fleetctl.wiring import configured, home, load_config, provider_names, providers
 
 app = typer.Typer(add_completion=False)
 

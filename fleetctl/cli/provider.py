@@ -1,4 +1,7 @@
-"""`fleetctl provider` (Control): Sources of machines: ls, setup, permissions."""
+"""`fleetctl provider` (Control): Sources of machines: ls, setup, permissions.
+
+Example: fleetctl provider setup aws
+"""
 
 import re
 import subprocess
@@ -13,9 +16,8 @@ from fleetctl import providers
 from fleetctl.cli.asking import ask
 from fleetctl.cli.output import Column, Format, Output, document, emit, say
 from fleetctl.errors import ProviderError, UsageError
-from fleetctl.paths import home
 from fleetctl.providers import Environment
-from fleetctl.wiring import configured, load_config
+from fleetctl.wiring import configured, home, load_config
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Sources of machines.")
 
@@ -50,6 +52,11 @@ PROVIDERS: tuple[Column[ProviderRow], ...] = (
 @app.command("ls")
 def list_providers(output: Output = Format.TABLE) -> None:
     """List the providers there are, and which of them this fleet may use. Asks none of them."""
+    emit(provider_rows(), PROVIDERS, output, name=lambda row: f"provider/{row.name}")
+
+
+def provider_rows() -> list[ProviderRow]:
+    """Every provider that there is. Asks none of them."""
     where = home()
     used = configured(load_config(where))
     rows = []
@@ -68,7 +75,7 @@ def list_providers(output: Output = Format.TABLE) -> None:
                 next="; ".join(steps),
             )
         )
-    emit(rows, PROVIDERS, output, name=lambda row: f"provider/{row.name}")
+    return rows
 
 
 @app.command()
@@ -114,7 +121,7 @@ def setup(
         known = ", ".join(name for name in providers.names() if providers.environment_of(name) is not None)
         raise UsageError(f"{provider} needs no environment of its own", hint=f"those that do: {known}")
     made = plan(where, tuple(dict.fromkeys(word.strip() for word in extras.split(",") if word.strip())))
-    again = f"fleetctl provider setup {provider}{f' --with {extras}' if extras else ''} --yes"
+    again = f"fleetctl provider setup {provider}{f' --with {extras}' if extras else ''}"
     ask(_what(provider, made), yes=yes, retry=again)
     _run(made.commands)
     if output in (Format.JSON, Format.YAML):

@@ -1,4 +1,7 @@
-"""`fleetctl rebuild` (Change): Restore a lost store from what the providers list."""
+"""`fleetctl rebuild` (Change): Restore a lost store from what the providers list.
+
+Example: fleetctl rebuild -f fleet/
+"""
 
 import asyncio
 import time
@@ -7,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.driving import controlling
+from fleetctl.cli.fleet_lists import INSTANCES
 from fleetctl.cli.output import Format, Output, emit, say
-from fleetctl.cli.ps import INSTANCES
-from fleetctl.cli.session import Session, controlling, session, spec_paths
+from fleetctl.cli.session import Session, session, spec_paths
 from fleetctl.errors import ProviderError
 from fleetctl.model.instances import Listing
 from fleetctl.views.figures import several

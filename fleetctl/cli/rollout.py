@@ -1,19 +1,24 @@
-"""`fleetctl rollout` (Change): A new revision coming in: status, pause, resume, undo."""
+"""`fleetctl rollout` (Change): A new revision coming in: status, history, pause, resume, undo.
+
+Example: fleetctl rollout status chat --watch
+"""
 
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 import typer
 
-from fleetctl.cli.following import agree, earlier, follow
-from fleetctl.cli.output import Format, Output, document, line, say
+from fleetctl.cli.changing import DryRun, Timeout, Yes, keep, told_dry
+from fleetctl.cli.going_back import ToRevision, go_back
+from fleetctl.cli.output import Column, Format, Output, document, emit, line, say
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.cli.streams import pause as wait
 from fleetctl.decide.trial import given_up, remedy
-from fleetctl.errors import Conflict, FleetError
+from fleetctl.errors import FleetError
 from fleetctl.model.rollouts import Rollout, RolloutState
 from fleetctl.model.snapshots import Intent
 from fleetctl.views.figures import ago
@@ -26,6 +31,29 @@ WATCH_S = 1.0
 """Replicas become ready and drain within seconds; nobody reads faster."""
 
 Name = Annotated[str, typer.Argument(help="The service")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionRow:
+    """One revision of a Service that is kept whole."""
+
+    name: str
+    service: str
+    state: str
+    """in force, declared (it was given up, or is about to come in), or empty."""
+    declared_at: float
+    age_s: float
+    image: str | None
+    model: str
+
+
+REVISIONS: tuple[Column[RevisionRow], ...] = (
+    Column(header="REVISION", cell=lambda row: row.name),
+    Column(header="STATE", cell=lambda row: row.state or "-"),
+    Column(header="DECLARED", cell=lambda row: f"{ago(row.age_s)} ago", right=True),
+    Column(header="IMAGE", cell=lambda row: row.image or "-", drop=1),
+    Column(header="MODEL", cell=lambda row: row.model),
+)
 
 
 @app.command()
@@ -76,56 +104,80 @@ def _show(
 
 
 @app.command()
-def pause(service: Name, output: Output = Format.TABLE) -> None:
+def pause(service: Name, dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Hold a rollout where it is; scaling goes on, in a revision that is known to work."""
-    _set_paused(service, True, output)
+    _set_paused(service, True, output, dry_run=dry_run)
 
 
 @app.command()
-def resume(service: Name, output: Output = Format.TABLE) -> None:
+def resume(service: Name, dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Let a rollout that was paused go on."""
-    _set_paused(service, False, output)
+    _set_paused(service, False, output, dry_run=dry_run)
 
 
 @app.command()
 def undo(
     service: Name,
-    to: Annotated[str | None, typer.Option("--to", help="This revision, or its first letters")] = None,
+    to: ToRevision = None,
     wait: Annotated[bool, typer.Option(help="Wait until it serves alone")] = True,
-    timeout: Annotated[str, typer.Option(help="Stop waiting after this long; the fleet goes on")] = "15m",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before machines are rented")] = False,
+    timeout: Timeout = "15m",
+    yes: Yes = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Go back to the revision before, exactly as it was declared: what still drains or stands by of it serves first."""
     timeout_s = duration_s(timeout)
-    with session(create=True) as now:
+    with session(create=not dry_run) as now:
+        name = known_service(now, service)
+        go_back(now, name, to, wait_s=timeout_s if wait else None, yes=yes, dry_run=dry_run, output=output)
+        if not dry_run:
+            report(now, name, output, acting=wait)
+
+
+@app.command()
+def history(service: Name, output: Output = Format.TABLE) -> None:
+    """List the revisions of a service that are kept, the newest first; each can be gone back to."""
+    with session() as now:
         name = known_service(now, service)
         view = now.view()
         intent = _intent(view, name)
-        if not intent.up:
-            raise Conflict(f"{name} is down", hint=f"fleetctl up {name}")
-        before = earlier(intent, view.rollouts.get(name), to)
-        agree(now, before.service, yes=yes, again=f"fleetctl rollout undo {name} --to {before.name}")
-        now.store.put_service(before.service, revision=before.name, at=time.time(), paused=False)
-        say(f"{name}: {intent.revision} → {before.name}, declared {ago(view.at - before.declared_at)} ago")
-        say("its file is as it was: the next `fleetctl up` declares what stands there")
-        if wait:
-            follow(now, name, before.name, timeout_s=timeout_s, resume=f"fleetctl rollout status {name} --watch")
-        _report(now, name, output, acting=wait)
+        holds = intent.in_force(view.rollouts.get(name)).revision
+        emit(
+            [
+                RevisionRow(
+                    name=one.name,
+                    service=name,
+                    state="in force" if one.name == holds else "declared" if one.name == intent.revision else "",
+                    declared_at=one.declared_at,
+                    age_s=view.at - one.declared_at,
+                    image=one.service.image,
+                    model=one.service.model,
+                )
+                for one in reversed(intent.revisions)
+            ],
+            REVISIONS,
+            output,
+            name=lambda row: f"revision/{row.name}",
+            empty="no revisions are kept",
+        )
 
 
-def _set_paused(service: str, paused: bool, output: Format) -> None:
-    with session(create=True) as now:
+def _set_paused(service: str, paused: bool, output: Format, *, dry_run: bool) -> None:
+    with session(create=not dry_run) as now:
         name = known_service(now, service)
         intent = _intent(now.view(), name)
-        if intent.paused != paused:
+        if intent.paused != paused and not dry_run:
+            keep(now, f"rollout {'pause' if paused else 'resume'} {name}", [name])
             now.store.set_paused(name, paused)
         said = f"rollouts wait until: fleetctl rollout resume {name}" if paused else "rollouts go on"
         say(f"{name}: {said}")
-        _report(now, name, output, acting=False)
+        if dry_run:
+            told_dry()
+            return
+        report(now, name, output, acting=False)
 
 
-def _report(now: Session, name: str, output: Format, *, acting: bool) -> None:
+def report(now: Session, name: str, output: Format, *, acting: bool) -> None:
     """What a command that changed something prints: the Rollout as it stands; and who acts on it."""
     view = now.view()
     intent = _intent(view, name)

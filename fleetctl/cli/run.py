@@ -1,4 +1,7 @@
-"""`fleetctl run` (Control): Run the autoscaling loop in the foreground."""
+"""`fleetctl run` (Control): Run the autoscaling loop in the foreground.
+
+Example: fleetctl run --once
+"""
 
 import asyncio
 import signal
@@ -8,14 +11,19 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.changing import Yes
+from fleetctl.cli.daemon_loop import notifier, watching
+from fleetctl.cli.driving import controlling, on_signals
 from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
 from fleetctl.cli.output import Format, Output, line, say
-from fleetctl.cli.session import Session, controlling, event_line, on_signals, session
-from fleetctl.cli.up import Yes, up
+from fleetctl.cli.session import Session, event_line, session
+from fleetctl.cli.up import up
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Ticked
 from fleetctl.controller.loop import run as loop
 from fleetctl.decide.scaling import notes_of
+from fleetctl.errors import UsageError
+from fleetctl.host.notify import Notifier
 
 app = typer.Typer(add_completion=False)
 
@@ -32,13 +40,18 @@ def run(
         list[Path] | None, typer.Option("--file", "-f", help="Declare the services of these files first")
     ] = None,
     yes: Yes = False,
+    metrics_listen: Annotated[
+        str | None, typer.Option("--metrics-listen", help="host:port of /metrics and /healthz; over the file's own")
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Run the loop: observe, decide, act; what happens is told with its reason. Ctrl-C ends the loop, not the fleet."""
+    listen = None if metrics_listen is None else _address(metrics_listen)
+    spoken = notifier()
     if file:
         up(services=None, file=file, wait=False, timeout="15m", yes=yes, output=Format.NAME)
     with session(create=True) as now:
-        came = asyncio.run(_run(now, once=once, output=output))
+        came = asyncio.run(_run(now, once=once, output=output, spoken=spoken, listen=listen))
         ended = ENDED_IDLE if end_idle_gateway(now) is Needed.NOTHING else ENDED
     if signal.SIGINT in came:
         raise KeyboardInterrupt(ended)
@@ -46,19 +59,41 @@ def run(
         say(ended)
 
 
-async def _run(now: Session, *, once: bool, output: Format) -> list[signal.Signals]:
+def _address(text: str) -> str:
+    from fleetctl.spec.problems import Unfit
+    from fleetctl.spec.units import listen_address
+
+    try:
+        return listen_address(text)
+    except Unfit as error:
+        raise UsageError(f"--metrics-listen: {error.message}", hint=error.fix) from error
+
+
+async def _run(
+    now: Session, *, once: bool, output: Format, spoken: Notifier, listen: str | None
+) -> list[signal.Signals]:
     stop = asyncio.Event()
     came = on_signals(stop)
-    async with controlling(now) as held:
+    listen = listen or now.config.daemon_metrics_listen
+    async with controlling(now) as held, watching(now, spoken, listen=listen) as watched:
         say(f"this process is the controller of fleet {now.config.name!r}, a tick every {now.config.period_s:g} s")
         telling = _Telling(output)
+
+        def ended(ticked: Ticked) -> None:
+            telling(ticked)
+            watched.tick(ticked)
+
+        def failing(error: Exception) -> None:
+            say(f"warning: {error}; trying again")
+            watched.trouble()
+
         await loop(
             held,
             SystemClock(),
             period_s=now.config.period_s,
             until=lambda ticked: once,
-            on_tick=telling,
-            on_trouble=lambda error: say(f"warning: {error}; trying again"),
+            on_tick=ended,
+            on_trouble=failing,
             stop=stop,
         )
     return came

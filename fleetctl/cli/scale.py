@@ -1,4 +1,7 @@
-"""`fleetctl scale` (Change): Set a count by hand: scale chat=4 --for 2h."""
+"""`fleetctl scale` (Change): Set a count by hand: scale chat=4 --for 2h.
+
+Example: fleetctl scale chat=4 --for 2h
+"""
 
 import sys
 import time
@@ -6,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.changing import DryRun, Yes, keep, told_dry, told_stored
+from fleetctl.cli.counting import agree_to_count, as_scaled
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import duration_s, known_service, session
 from fleetctl.errors import UsageError
 from fleetctl.model.names import ServiceName
 from fleetctl.model.snapshots import Override
-from fleetctl.wiring import lease_is_live
 
 app = typer.Typer(add_completion=False)
 
@@ -24,11 +28,27 @@ def scale(
     duration: Annotated[
         str | None, typer.Option("--for", help="So long, as in 2h; afterwards the policy rules again")
     ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    max_cost_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost-per-hour",
+            min=0.0,
+            envvar="FLEETCTL_MAX_COST_PER_HOUR",
+            help="US dollars that the whole fleet may cost for this to be done; its own limit stays",
+        ),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Set the count of a service by hand, below its `min` too; `max` holds. Afterwards the autoscaler goes on."""
-    until = None if duration is None else time.time() + duration_s(duration)
-    with session(create=True) as now:
+    """Set the count of a service by hand, below its `min` too; `max` holds. Afterwards the autoscaler goes on.
+
+    Asks where more machines must be rented for it than run now.
+    """
+    for_s = None if duration is None else duration_s(duration)
+    until = None if for_s is None else time.time() + for_s
+    given = " ".join(("scale", *counts, *(("--for", duration) if duration is not None else ())))
+    with session(create=not dry_run) as now:
         wanted: list[tuple[ServiceName, Override | None]] = []
         for text in counts:
             name, equals, count = text.partition("=")
@@ -38,15 +58,22 @@ def scale(
             wanted.append((known_service(now, name), override))
         changed = []
         decisions = now.store.decisions()
-        limits = {intent.service.name: intent.service.scaling for intent in now.store.intents()[0]}
+        declared = {intent.service.name: intent.service for intent in now.store.intents()[0]}
         for service, override in wanted:
-            most, least = limits[service].max, limits[service].min
+            most = declared[service].scaling.max
             if override is not None and override.replicas > most:
                 raise UsageError(
                     f"{service}: {override.replicas} is more than its max of {most}",
                     hint="raise scaling.max in its file and run: fleetctl up",
                 )
-            now.store.set_override(service, override, at=time.time())
+        costly = [as_scaled(declared[name], one.replicas) for name, one in wanted if one is not None]
+        agree_to_count(now, costly, for_s=for_s, limit=max_cost_per_hour, yes=yes or dry_run, again=f"fleetctl {given}")
+        if not dry_run:
+            keep(now, given, [name for name, _ in wanted])
+        for service, override in wanted:
+            least = declared[service].scaling.min
+            if not dry_run:
+                now.store.set_override(service, override, at=time.time())
             before = decisions[service].desired if service in decisions else None
             changed.append({"name": service, "before": before, "replicas": override.replicas if override else None})
             after = "the policy" if override is None else str(override.replicas)
@@ -58,8 +85,10 @@ def scale(
             sys.stdout.writelines(f"service/{service}\n" for service, _ in wanted)
         elif output is not Format.TABLE:
             document({"items": changed}, output)
-        if not lease_is_live(now.store, time.time()):
-            say("stored; no controller is running to act on it: fleetctl daemon start")
+        if dry_run:
+            told_dry()
+        else:
+            told_stored(now)
 
 
 def _below(service: ServiceName, count: int, least: int, end: str) -> str:

@@ -1,4 +1,7 @@
-"""`fleetctl schema` (Files): Print the JSON Schema of the files."""
+"""`fleetctl schema` (Files): Print the JSON Schema of the files.
+
+Example: fleetctl schema > fleet.schema.json
+"""
 
 from typing import Annotated
 

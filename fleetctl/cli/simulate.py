@@ -1,9 +1,11 @@
-"""`fleetctl simulate` (Control): What an autoscaler would have done with recorded traffic, side by side."""
+"""`fleetctl simulate` (Control): What an autoscaler would have done with recorded traffic, side by side.
+
+Example: fleetctl simulate -s fleet/chat.yaml --against knative,hpa trace.csv
+"""
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,51 +15,17 @@ from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.scatter import Point, scatter
 from fleetctl.cli.session import duration_s, session
 from fleetctl.errors import NotFound, UsageError
-from fleetctl.model.history import Interval
 from fleetctl.model.services import Service
 from fleetctl.sim.clairvoyant import Clairvoyant
-from fleetctl.sim.contest import Contestant, Entrant, Played, Setting, compete, contestant, peer
-from fleetctl.sim.history import from_history
-from fleetctl.sim.service_world import Report
-from fleetctl.sim.sweep import combinations, front, shown
+from fleetctl.sim.contest import Played, Setting, compete, contestant
+from fleetctl.sim.entrants import entrants_of
+from fleetctl.sim.history import from_history, whole
+from fleetctl.sim.sweep import shown
 from fleetctl.sim.traces import Trace, read_trace
-from fleetctl.views.charts import sparkline
 from fleetctl.views.figures import dollars
+from fleetctl.views.outcomes import TOTAL, Outcome, most_ready, outcomes, spark, swept
 
 app = typer.Typer(add_completion=False)
-
-TOTAL = "total"
-"""The row of all services together; their pools' shared standby is in it and in no other."""
-SPARK_COLUMNS = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How one policy did with one service. Hours are GPU-hours; a percentile is null where so many were never served,
-    and a figure that a total has not."""
-
-    policy: str
-    service: str
-    knobs: Mapping[str, str] = field(default_factory=dict)
-    """What a sweep set."""
-    front: bool | None = None
-    """In a sweep: no other outcome is both cheaper and better."""
-    kept: bool
-    """Whether the promise was kept."""
-    share_within: float
-    ttft_p50_s: float | None = None
-    ttft_p95_s: float | None = None
-    ttft_p99_s: float | None = None
-    gpu_hours: float
-    ratio: float | None
-    """GPU-hours over the clairvoyant schedule's; null where no schedule of the allowed size keeps the promise."""
-    cost: float
-    scale_actions: int
-    reversals: int
-    peak: int | None = None
-    replicas: str = ""
-    """Ready replicas over time, as a sparkline."""
-
 
 OUTCOMES: tuple[Column[Outcome], ...] = (
     Column(header="PROMISE", cell=lambda row: "kept" if row.kept else "missed"),
@@ -136,7 +104,7 @@ def simulate(
     )
     pools = {pool.name: pool for pool in declared.pools}
     setting = Setting(contestants=contestants, pools=pools, seed=seed)
-    entrants = _entrants(contestants, policy, against, sweep)
+    entrants = entrants_of(contestants, policy or (), () if against is None else against.split(","), sweep or ())
     for one in contestants:
         hours = one.trace.duration_s / 3600
         say(f"{len(one.trace)} requests in {hours:.2f} h; {one.service.name}: {one.world.pace.concurrency} at once")
@@ -146,7 +114,7 @@ def simulate(
         say(f"{len(entrants)} runs")
     played, known = compete(setting, entrants, with_best=best)
     if sweep:
-        _show_sweep(_swept(setting, played, known), several=bool(policy or against), output=output)
+        _show_sweep(swept(setting, played, known), several=bool(policy or against), output=output)
     else:
         _show(setting, played, known, output)
     for one, plan in zip(contestants, known, strict=False):
@@ -220,26 +188,9 @@ def _recorded(services: Sequence[Service], since_s: float, seed: int) -> list[tu
     begin = min(rows[one.name][0].t_from for one in known)
     end = max(rows[one.name][-1].t_to for one in known)
     return [
-        (one, Path(f"history of {one.name}"), from_history(_whole(rows[one.name], begin, end), seed=seed))
+        (one, Path(f"history of {one.name}"), from_history(whole(rows[one.name], begin, end), seed=seed))
         for one in known
     ]
-
-
-def _whole(rows: Sequence[Interval], begin: float, end: float) -> list[Interval]:
-    """The intervals with those between them, in which nothing came: quiet ones are not stored."""
-    found: list[Interval] = []
-    at = begin
-    for row in rows:
-        since = max(row.t_from, at)  # clocks are set; no moment counts twice
-        if row.t_to <= since:
-            continue
-        if since - at > 1e-3:
-            found.append(Interval(t_from=at, t_to=since, arrivals=0.0, input_tokens=0.0, output_tokens=0.0))
-        found.append(replace(row, t_from=since))
-        at = row.t_to
-    if end - at > 1e-3:
-        found.append(Interval(t_from=at, t_to=end, arrivals=0.0, input_tokens=0.0, output_tokens=0.0))
-    return found
 
 
 def _cut(trace: Trace, path: Path, begin_s: float, length_s: float | None) -> Trace:
@@ -252,36 +203,10 @@ def _cut(trace: Trace, path: Path, begin_s: float, length_s: float | None) -> Tr
     return trace
 
 
-def _entrants(
-    contestants: Sequence[Contestant], policies: Sequence[str] | None, against: str | None, sweep: Sequence[str] | None
-) -> list[Entrant]:
-    """Every policy with every combination that is swept, and the peers as they are."""
-    from fleetctl.spec.knobs import with_knobs, with_preset
-
-    services = [one.service for one in contestants]
-    presets = {one.scaling.preset for one in services}
-    under: list[tuple[str, list[Service]]] = [
-        (name, [with_preset(one, name) for one in services]) for name in policies or ()
-    ] or [(presets.pop() if len(presets) == 1 else "as declared", services)]
-    found = [
-        Entrant(name=name, services=tuple([with_knobs(one, knobs) for one in scaled]), knobs=knobs)
-        for name, scaled in under
-        for knobs in (combinations(sweep) if sweep else [{}])
-    ]
-    return found + [peer(text) for text in (() if against is None else against.split(","))]
-
-
 def _show(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyant], output: Format) -> None:
     contestants = setting.contestants
     several = len(contestants) > 1
-    rows: list[Outcome] = []
-    for one in played:
-        rows += [
-            _outcome(setting, one, number, known[number] if known else None, _top(played, number))
-            for number in range(len(contestants))
-        ]
-        if several or one.pools:
-            rows.append(_total(one, known))
+    rows = outcomes(setting, played, known)
     columns = (POLICY, SERVICE, *OUTCOMES) if several or rows[-1].service == TOTAL else (POLICY, *OUTCOMES)
     emit(rows, columns, output, name=lambda row: f"policy/{row.policy}")
     if output is not Format.TABLE:
@@ -289,24 +214,13 @@ def _show(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyan
     width = max(len("best"), *(len(row.policy) for row in rows))
     for number, contested in enumerate(contestants):
         whose = f" of {contested.service.name}" if several else ""
-        top = _top(played, number)
+        top = most_ready(played, number)
         sys.stdout.write(f"\nReady replicas{whose}, from 0 to {top:g}\n")
         if known and known[number].report.kept:
-            sys.stdout.write(f"{'best':<{width}}  {_spark(known[number].report, contested.trace, top)}\n")
+            sys.stdout.write(f"{'best':<{width}}  {spark(known[number].report, contested.trace, top)}\n")
         sys.stdout.writelines(
             f"{row.policy:<{width}}  {row.replicas}\n" for row in rows if row.service == contested.service.name
         )
-
-
-def _swept(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyant]) -> list[Outcome]:
-    """One row for each run, the cheapest first; of several services the total."""
-    if len(setting.contestants) > 1 or any(one.pools for one in played):
-        rows = [_total(one, known) for one in played]
-    else:
-        rows = [_outcome(setting, one, 0, known[0] if known else None, _top(played, 0)) for one in played]
-    on = front([(row.gpu_hours, row.share_within) for row in rows])
-    marked = [replace(row, front=best) for row, best in zip(rows, on, strict=True)]
-    return sorted(marked, key=lambda row: (row.gpu_hours, -row.share_within))
 
 
 def _show_sweep(rows: Sequence[Outcome], *, several: bool, output: Format) -> None:
@@ -316,70 +230,6 @@ def _show_sweep(rows: Sequence[Outcome], *, several: bool, output: Format) -> No
         points = [Point(x=row.gpu_hours, y=row.share_within, marked=bool(row.front)) for row in rows]
         lines = scatter(points, x_name="GPU-hours", y_name="Share within the promise", y_percent=True)
         sys.stdout.writelines(f"{line}\n" for line in ("", *lines))
-
-
-def _outcome(setting: Setting, played: Played, number: int, known: Clairvoyant | None, top: float) -> Outcome:
-    report = played.reports[number]
-    one = setting.contestants[number]
-    return Outcome(
-        policy=played.entrant.name,
-        service=one.service.name,
-        knobs=played.entrant.knobs,
-        kept=report.kept,
-        share_within=report.share_within,
-        ttft_p50_s=_finite(report.ttft.p50_s),
-        ttft_p95_s=_finite(report.ttft.p95_s),
-        ttft_p99_s=_finite(report.ttft.p99_s),
-        gpu_hours=report.gpu_hours,
-        ratio=_ratio(report.gpu_hours, [known] if known is not None else []),
-        cost=report.cost,
-        scale_actions=report.scale_actions,
-        reversals=report.reversals,
-        peak=report.peak_ordered,
-        replicas=_spark(report, one.trace, top),
-    )
-
-
-def _total(played: Played, known: Sequence[Clairvoyant]) -> Outcome:
-    return Outcome(
-        policy=played.entrant.name,
-        service=TOTAL,
-        knobs=played.entrant.knobs,
-        kept=played.kept,
-        share_within=played.share_within,
-        gpu_hours=played.gpu_hours,
-        ratio=_ratio(played.gpu_hours, known),
-        cost=played.cost,
-        scale_actions=sum([one.scale_actions for one in played.reports]),
-        reversals=sum([one.reversals for one in played.reports]),
-    )
-
-
-def _ratio(gpu_hours: float, known: Sequence[Clairvoyant]) -> float | None:
-    """GPU-hours over those of the best schedules; None where one of them does not keep its promise."""
-    best_hours = sum([plan.gpu_hours for plan in known])
-    return gpu_hours / best_hours if best_hours and all(plan.report.kept for plan in known) else None
-
-
-def _top(played: Sequence[Played], number: int) -> float:
-    """Most replicas ready at once with any policy."""
-    return max(moment.ready for one in played for moment in one.reports[number].timeline)
-
-
-def _spark(report: Report, trace: Trace, top: float) -> str:
-    values: list[float | None] = []
-    place = 0
-    timeline = report.timeline
-    for column in range(SPARK_COLUMNS):
-        at = (column + 0.5) / SPARK_COLUMNS * trace.duration_s
-        while place + 1 < len(timeline) and timeline[place + 1].at <= at:
-            place += 1
-        values.append(timeline[place].ready if timeline else None)
-    return sparkline(values, top=top)
-
-
-def _finite(seconds: float) -> float | None:
-    return seconds if seconds < float("inf") else None
 
 
 def _seconds(row: Outcome, value: float | None) -> str:

@@ -1,4 +1,7 @@
-"""`fleetctl teardown` (Change): Remove the networks, keys and disks that a fleet which is down still owns."""
+"""`fleetctl teardown` (Change): Remove the networks, keys and disks that a fleet which is down still owns.
+
+Example: fleetctl teardown --yes
+"""
 
 import asyncio
 import time
@@ -8,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.asking import ask
+from fleetctl.cli.changing import DryRun, told_dry
 from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.session import Session, session
 from fleetctl.controller.sweep import remove_all, sweep
@@ -44,6 +48,7 @@ COLUMNS: tuple[Column[LeftoverRow], ...] = (
 @app.command()
 def teardown(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> int:
     """Remove what was made once per region for the fleet: networks, firewalls, keys, and any disk that is left.
@@ -51,11 +56,11 @@ def teardown(
     Refused while the fleet has instances: `fleetctl down --all` first. Only what carries this fleet's tag is touched.
     Exit code 1 if something could not be removed or a provider did not answer.
     """
-    with session(create=True) as here:
-        return asyncio.run(_teardown(here, yes=yes, output=output))
+    with session(create=not dry_run) as here:
+        return asyncio.run(_teardown(here, yes=yes, dry_run=dry_run, output=output))
 
 
-async def _teardown(here: Session, *, yes: bool, output: Format) -> int:
+async def _teardown(here: Session, *, yes: bool, dry_run: bool, output: Format) -> int:
     async with open_providers(here.home, here.config) as providers:
         found = await sweep(
             providers,
@@ -73,11 +78,12 @@ async def _teardown(here: Session, *, yes: bool, output: Format) -> int:
             )
         gone: tuple[Leftover, ...] = ()
         refusals: dict[str, str] = {}
-        if found.leftovers:
+        if found.leftovers and not dry_run:
             ask(
                 f"remove {several(len(found.leftovers), 'thing')} of fleet {here.config.name}?",
                 yes=yes,
-                retry="fleetctl teardown --yes",
+                retry="fleetctl teardown",
+                home=here.home,
             )
             gone, why = await remove_all(providers, found.leftovers)
             refusals = dict(why)
@@ -97,4 +103,6 @@ async def _teardown(here: Session, *, yes: bool, output: Format) -> int:
         say(f"warning: {name} did not answer, so nothing of it was removed: {reason}")
     if output is Format.TABLE and not rows:
         say("nothing is left")
+    if dry_run:
+        told_dry()
     return 1 if refusals or found.unreachable else 0

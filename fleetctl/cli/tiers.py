@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetctl.cli.output import Column, table
-from fleetctl.decide.draft import standby_of
 from fleetctl.decide.placement import gpus_needed
 from fleetctl.decide.sleeping import SLEEPERS_MAX, shares
+from fleetctl.decide.standing import standby_of
 from fleetctl.decide.tiers import TierLine, advised, tier_lines
 from fleetctl.model.replicas import Role
 from fleetctl.model.services import Pool, Service, Tier

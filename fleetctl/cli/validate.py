@@ -1,4 +1,7 @@
-"""`fleetctl validate` (Files): Check fleet files without touching anything."""
+"""`fleetctl validate` (Files): Check fleet files without touching anything.
+
+Example: fleetctl validate fleet/
+"""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,21 +1,22 @@
 """What the store says of the fleet, as rows. Reads the store and nothing else."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
-from typing import TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar
 
-from fleetctl.decide.draft import own_pool, standby_of
-from fleetctl.decide.placement import standby_slots
-from fleetctl.decide.sleeping import blocked
+from fleetctl.decide.standing import blocked, own_pool, standby_of, standby_slots
 from fleetctl.model.decisions import Decision, Memory
 from fleetctl.model.images import pinned
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
-from fleetctl.model.names import InstanceId
+from fleetctl.model.names import InstanceId, ServiceName
+from fleetctl.model.records import dataclass
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.rollouts import Rollout, RolloutState
 from fleetctl.model.services import Pool, Tier
-from fleetctl.model.snapshots import Intent, Lease
+from fleetctl.model.snapshots import Intent, Lease, State
 from fleetctl.store import Memo, SqlStore
 from fleetctl.views.promise import Promise, promise
 
@@ -61,6 +62,8 @@ class ServiceRow:
     """The preset of its scaling."""
     oldest_wait_s: float | None = None
     promise: Promise = Promise(ttft_s=None, kept=None)
+    held_by_hand: bool = False
+    """By `pause`, until `resume`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,9 @@ class InstanceRow:
     """No declared Pool claims it."""
 
 
+_WAYS = ("by_service", "by_instance", "by_pool", "instance_of", "gpus_used")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FleetView:
     """One look at the store, with the ways through it that rows need."""
@@ -125,27 +131,41 @@ class FleetView:
     @cached_property
     def by_service(self) -> Mapping[str, list[Replica]]:
         """The Replicas of each Service that has any."""
-        return _grouped(self.replicas, lambda replica: replica.service)
+        return _grouped(self.replicas, attrgetter("service"))
 
     @cached_property
     def by_instance(self) -> Mapping[str, list[Replica]]:
         """The Replicas on each Instance that has any."""
-        return _grouped((one for one in self.replicas if one.instance is not None), lambda one: str(one.instance))
+        groups = _grouped(self.replicas, attrgetter("instance"))
+        groups.pop(None, None)
+        return groups
 
     @cached_property
     def by_pool(self) -> Mapping[str, list[Instance]]:
         """The Instances of each Pool that has any."""
-        return _grouped(self.instances, lambda instance: instance.pool)
+        return _grouped(self.instances, attrgetter("pool"))
 
     @cached_property
     def instance_of(self) -> Mapping[str, Instance]:
         return {instance.id: instance for instance in self.instances}
 
+    def sharing(self, before: "FleetView | None") -> "FleetView":
+        """This view with the ways through its machines that one before has found, where the machines are the same."""
+        if before is not None and self.replicas is before.replicas and self.instances is before.instances:
+            found = {name: before.__dict__[name] for name in _WAYS if name in before.__dict__}
+            self.__dict__.update(found)
+        return self
+
+    @cached_property
+    def gpus_used(self) -> Mapping[str, int]:
+        """By Instance, where any is."""
+        return {name: len({gpu for one in held for gpu in one.gpus}) for name, held in self.by_instance.items()}
+
     def replicas_of(self, service: str) -> list[Replica]:
         return self.by_service.get(service, [])
 
     def used_gpus(self, instance: InstanceId) -> int:
-        return len({gpu for replica in self.by_instance.get(instance, ()) for gpu in replica.gpus})
+        return self.gpus_used.get(instance, 0)
 
     def rollout_of(self, intent: Intent) -> Rollout | None:
         """The Service's Rollout from one revision to another, if it is under way or was given up."""
@@ -172,16 +192,28 @@ class FleetView:
 
 def fleet_view(store: SqlStore, listen: str, now: float, memo: Memo | None = None) -> FleetView:
     """One consistent-enough look at the store; with a `memo` the same rows give the same nouns."""
-    intents, pools = store.intents()
-    state = store.load(memo)
+    return view_of(store.intents(), store.load(memo), store.decisions(memo), store.lease(), listen=listen, now=now)
+
+
+def view_of(
+    wanted: tuple[tuple[Intent, ...], tuple[Pool, ...]],
+    state: State,
+    decisions: Mapping[ServiceName, Decision],
+    lease: Lease | None,
+    *,
+    listen: str,
+    now: float,
+) -> FleetView:
+    """A look made of what was read."""
+    intents, pools = wanted
     return FleetView(
         at=now,
-        lease=store.lease(),
+        lease=lease,
         intents=intents,
         pools=pools,
         instances=tuple(state.instances.values()),
-        replicas=tuple(sorted(state.replicas.values(), key=lambda replica: (replica.service, replica.created_at))),
-        decisions={str(name): decision for name, decision in store.decisions(memo).items()},
+        replicas=tuple(sorted(state.replicas.values(), key=attrgetter("service", "created_at"))),
+        decisions={str(name): decision for name, decision in decisions.items()},
         endpoint=f"http://{listen}",
         refused={str(name): memory.refused for name, memory in state.memories.items() if memory.refused},
         rollouts={str(name): row for name, row in state.rollouts.items()},
@@ -190,14 +222,30 @@ def fleet_view(store: SqlStore, listen: str, now: float, memo: Memo | None = Non
     )
 
 
-_WORST_FIRST = ("failing", "held", "aborted", "starting", "rolling", "paused", "scaling", "draining")
-
-
 def service_rows(view: FleetView) -> list[ServiceRow]:
     """Every Service that is up, or down and not yet gone; those in trouble first."""
-    rows = [_service_row(view, intent) for intent in view.intents]
-    order = {state: place for place, state in enumerate(_WORST_FIRST)}
-    return sorted(rows, key=lambda row: (order.get(row.state, len(order)), row.name))
+    return sorted((_service_row(view, intent) for intent in view.intents), key=worst_first)
+
+
+_WORST = ("failing", "held", "aborted", "starting")
+_LEAST = ("idle", "draining", "down")
+
+
+def worst_first(row: ServiceRow) -> tuple[int, float, str]:
+    """Sorts by who needs a person first.
+
+    Those that cannot serve or are held; then broken promises, the most broken first; then those with a queue, whose
+    oldest has waited longest first; then those that change; then the rest, and those at rest last.
+    """
+    if row.state in _WORST:
+        return _WORST.index(row.state), 0.0, row.name
+    if row.promise.broken_by > 0:
+        return 10, -row.promise.broken_by, row.name
+    if row.queued:
+        return 11, -(row.oldest_wait_s or 0.0), row.name
+    if row.state in _LEAST:
+        return 20 + _LEAST.index(row.state), 0.0, row.name
+    return (13 if row.state == "ready" else 12), 0.0, row.name
 
 
 def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
@@ -209,7 +257,7 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
     desired = decision.desired if decision is not None else service.scaling.min
     pool = view.pool_of(intent)
     standby = standby_of(pool, service)
-    prices = [_replica_price(view, replica) for replica in serving]
+    price = _price_of(view, serving)
     silent = _silent(replicas, decision)
     rollout = view.rollout_of(intent)
     state = _state(intent, replicas, ready, desired, decision, silent, rollout)
@@ -230,7 +278,7 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         standby_ready=standby_ready(view, intent, pool, standby.tier),
         standby_wanted=standby_slots(standby, service, decision.standby if decision else None),
         tier=standby.tier,
-        price_per_hour=None if any(price is None for price in prices) else sum(price or 0.0 for price in prices),
+        price_per_hour=price,
         endpoint=f"{view.endpoint}/{service.name}/v1",
         reason=decision.reason if decision else "no decision yet",
         trouble=_trouble(state, ready, decision, silent)
@@ -245,6 +293,7 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         policy=service.scaling.preset,
         oldest_wait_s=None if load is None else load.oldest_wait_s,
         promise=promise(service.slo, tally.ttft if tally is not None else None),
+        held_by_hand=intent.up and intent.override is not None and intent.override.held,
     )
 
 
@@ -348,19 +397,27 @@ def beside(view: FleetView, replica: Replica) -> list[Replica]:
     return [] if replica.instance is None else view.by_instance.get(replica.instance, [])
 
 
-def _grouped(rows: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
-    groups: dict[str, list[T]] = {}
+def _grouped(rows: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
+    """By attribute, in the rows' order: tens of thousands of rows with every look of a dashboard."""
+    groups: defaultdict[Any, list[T]] = defaultdict(list)
     for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return groups
+        groups[key(row)].append(row)
+    return dict(groups)
 
 
-def _replica_price(view: FleetView, replica: Replica) -> float | None:
-    if replica.instance is None:
-        return 0.0
-    instance = view.instance_of.get(replica.instance)
-    price = None if instance is None else instance.offer.price_per_hour
-    return None if instance is None or price is None else price * len(replica.gpus) / instance.offer.gpu.count
+def _price_of(view: FleetView, replicas: Sequence[Replica]) -> float | None:
+    """By the GPUs that they take of their machines; None: some price is not known."""
+    gpus: defaultdict[str, int] = defaultdict(int)
+    for replica in replicas:
+        if replica.instance is not None:
+            gpus[replica.instance] += len(replica.gpus)
+    total = 0.0
+    for name, count in gpus.items():
+        instance = view.instance_of.get(name)
+        if instance is None or instance.offer.price_per_hour is None:
+            return None
+        total += instance.offer.price_per_hour * count / instance.offer.gpu.count
+    return total
 
 
 def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow]:

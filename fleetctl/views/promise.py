@@ -1,8 +1,7 @@
 """Whether a Service's promise is kept, from the times to the first token that its gateway has counted."""
 
-from dataclasses import dataclass
-
 from fleetctl.decide.histograms import percentile_s, requests
+from fleetctl.model.records import dataclass
 from fleetctl.model.services import Slo
 from fleetctl.model.signals import Histogram
 
@@ -16,6 +15,11 @@ class Promise:
     kept: float | None
     """Share of requests whose first token came in time, in [0, 1]; None: nothing is promised, or no request came."""
     percentile: float = 95.0
+
+    @property
+    def broken_by(self) -> float:
+        """How much of its percentile is missing, in [0, 1]; 0: it is kept, or nothing is known."""
+        return 0.0 if self.kept is None else max(0.0, self.percentile / 100.0 - self.kept)
 
 
 def promise(slo: Slo | None, ttft: Histogram | None) -> Promise:

@@ -1,10 +1,10 @@
 """`fleetctl top`: the dashboard. It reads the store and nothing else; what changes goes through the commands."""
 
 import asyncio
+import math
 import re
-import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -13,77 +13,45 @@ from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.events import Resize
+from textual.filter import LineFilter, NoColor
 from textual.geometry import Size
-from textual.suggester import SuggestFromList
+from textual.suggester import Suggester, SuggestFromList
 from textual.widgets import Input, Static
-from textual.worker import get_current_worker
 
 from fleetctl.errors import FleetError
+from fleetctl.model.replicas import Role
 from fleetctl.tui.asking import ask, line
+from fleetctl.tui.commands import OFFERED, TABLES, Leave, Run, Show, meaning
 from fleetctl.tui.dashboard import PANELS, Dashboard
 from fleetctl.tui.dialogs import Question, Reading
 from fleetctl.tui.keys import KEYS, help_text, keys_line
 from fleetctl.tui.listing import ListPage
 from fleetctl.tui.page import Page
 from fleetctl.tui.panels import crumb_line
+from fleetctl.tui.plainness import AsciiOnly, Colours, SixteenColours
+from fleetctl.tui.proposals import Proposal, scaled, taken_down
 from fleetctl.tui.table import VirtualTable
 from fleetctl.tui.tables import tables
 from fleetctl.tui.terminal import run_in_terminal
-from fleetctl.views.figures import dollars
-from fleetctl.views.looks import Look, Past, Source
+from fleetctl.views.fleet import ServiceRow
+from fleetctl.views.looks import Look, Source
+from fleetctl.views.past import Past
 
 NARROW_COLUMNS: Final = 110
 NARROW_LINES: Final = 32
 """Below either there is room for the services and one panel."""
-SCALE_FOR: Final = "1h"
-"""How long a count set by a key holds: long enough to see through what it was set for, too short to be forgotten."""
+LEAST_COLUMNS: Final = 60
+LEAST_LINES: Final = 16
+"""Below either a table shows less than `ps` does."""
 SEEK_S: Final = 60.0
 """What `[` and `]` go back and forth in the past."""
-
-_SUBJECTS: Final = {
-    "services": "", "svc": "", "replicas": "replicas", "rep": "replicas", "nodes": "nodes", "instances": "nodes",
-    "pools": "pools", "events": "events", "decisions": "events", "schedules": "schedules", "cost": "cost",
-    "rollouts": "rollouts", "starts": "starts", "coldstarts": "starts",
-}  # fmt: skip
-"""What `:` knows, beside commands of fleetctl."""
-_COMMANDS: Final = (
-    "explain",
-    "describe",
-    "logs",
-    "scale",
-    "down",
-    "rollout",
-    "coldstart",
-    "ps",
-    "plan",
-    "doctor",
-    "events",
-)
-_CHANGING: Final = frozenset(
-    [
-        "apply",
-        "daemon",
-        "deploy",
-        "down",
-        "drain",
-        "exec",
-        "gc",
-        "keys",
-        "pool",
-        "rebuild",
-        "replica",
-        "rollback",
-        "rollout",
-        "run",
-        "scale",
-        "ssh",
-        "standby",
-        "teardown",
-        "undo",
-        "up",
-    ]
-)
-"""Commands that a read-only dashboard does not run, and that are asked about by any other."""
+PLAYED_SPEED: Final = 10.0
+AGES_S: Final = 5.0
+"""Where nothing has changed, ages are drawn again so often."""
+AWAY_LOOKS: Final = 5
+"""While nobody looks at this terminal, only every so many looks are taken."""
+PAGES_MAX: Final = 12
+"""Pages that `esc` goes back through; nobody goes in deeper than three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +61,7 @@ class Setting:
     context: str = "default"
     read_only: bool = False
     ascii_only: bool = False
+    colours: Colours = "all"
     interval_s: float = 1.0
 
 
@@ -107,22 +76,38 @@ class Top(App[None]):
     ]
 
     def __init__(self, source: Source, setting: Setting) -> None:
-        super().__init__()
+        self._plain = setting.colours != "all"
+        super().__init__(ansi_color=True if self._plain else None)
+        # Textual takes an empty NO_COLOR for a wish, and answers one with greys.
+        self.no_color = setting.colours == "none"
+        self._drawn_with: list[LineFilter] = []
+        if self._plain:
+            self.theme = "ansi-dark"
+            self._drawn_with.append(NoColor() if self.no_color else SixteenColours())
+        if setting.ascii_only:
+            self._drawn_with.append(AsciiOnly())
         self._source = source
         self._setting = setting
-        self._tables = tables(setting.ascii_only)
+        self._tables = tables(lambda: self._look.at if self._look is not None else 0.0)
         self._look: Look | None = None
+        self._shown_at = 0.0
+        self._drawn = False
+        """False: what has changed since is not drawn yet, because something else stands above the page."""
+        self._away = 0
         self._pages: list[Page] = [Dashboard(ascii_only=setting.ascii_only)]
         self._crumb = Static(id="crumb")
+        self._small = Static(id="small")
         self._keys = Static(id="keys")
         self._command = Input(id="command", placeholder="")
         self._after: Callable[[str], None] | None = None
         self._reading = False
         self._width = 80
+        self._foot = Text()
         self.failure = ""
         """Why the last look failed; empty: it did not."""
 
     def compose(self) -> ComposeResult:
+        yield self._small
         yield self._crumb
         with Container(id="pages"):
             yield self._pages[0]
@@ -131,45 +116,83 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         self._command.can_focus = False
+        self._command.display = False
         self._fit(self.size)
-        self.set_interval(self._setting.interval_s, self._read)
+        self.set_interval(self._setting.interval_s, self._tick)
         self._read()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self._drawn_with]
+
+    def on_app_blur(self) -> None:
+        self._away = 1
+
+    def on_app_focus(self) -> None:
+        if self._away:
+            self._away = 0
+            self._read()
 
     def on_resize(self, resized: Resize) -> None:
         self._fit(resized.size)
 
     def _fit(self, size: Size) -> None:
         self._width = size.width
-        narrow = size.width < NARROW_COLUMNS or size.height < NARROW_LINES
-        self.screen.set_class(narrow, "-narrow")
+        screen = self.screen_stack[0]
+        screen.set_class(size.width < NARROW_COLUMNS or size.height < NARROW_LINES, "-narrow")
+        screen.set_class(self._plain, "-plain")
+        tiny = size.width < LEAST_COLUMNS or size.height < LEAST_LINES
+        screen.set_class(tiny, "-tiny")
+        if tiny:
+            self._small.update(
+                f"The dashboard needs {LEAST_COLUMNS}x{LEAST_LINES} and this terminal has {size.width}x{size.height}:"
+                " make it larger, or leave with q and run fleetctl ps --watch"
+            )
         self._frame()
 
     # looks
 
+    def _tick(self) -> None:
+        if self._away:
+            self._away += 1
+        if self._away % AWAY_LOOKS == 0:
+            self._read()
+
     def _read(self) -> None:
-        """Read in a thread: a slow store must not hold up a key. One read at a time."""
+        """One read at a time; what is asked for meanwhile is answered by the next."""
         if not self._reading:
             self._reading = True
-            self.run_worker(self._read_now, thread=True, exit_on_error=False)
+            self.run_worker(self._read_now(), group="look", exit_on_error=False)
 
-    def _read_now(self) -> None:
-        worker = get_current_worker()
+    async def _read_now(self) -> None:
+        """In a thread: a slow store must not hold up a key."""
         look: Look | None = None
         failure = ""
         try:
-            look = self._source.look()
+            look = await asyncio.to_thread(self._source.look)
         except FleetError as error:
             failure = error.message + (f"; {error.hint}" if error.hint else "")
-        if not worker.is_cancelled:
-            self.call_from_thread(self._take, look, failure)
+        finally:
+            self._reading = False
+        self._take(look, failure)
+        if look is not None and not look.whole:
+            self._read()
 
     def _take(self, look: Look | None, failure: str) -> None:
-        self._reading = False
         self.failure = failure
         if look is not None:
-            self._look = look
-            if not self.screen.is_modal:
-                self.page.show(look)
+            before, self._look = self._look, look
+            if before is None or _differ(before, look):
+                self._shown_at = time.monotonic()
+                self._drawn = not self.screen.is_modal
+                if self._drawn:
+                    self.page.show(look)
+            elif not self.screen.is_modal and (not self._drawn or time.monotonic() - self._shown_at >= AGES_S):
+                self._shown_at = time.monotonic()
+                if self._drawn:
+                    self.page.age(look)
+                else:
+                    self._drawn = True
+                    self.page.show(look)
         self._frame()
 
     @property
@@ -184,13 +207,17 @@ class Top(App[None]):
                 context=self._setting.context,
                 read_only=self._setting.read_only,
                 width=self._width,
-            )
+            ),
+            layout=False,
         )
         if self.failure:
-            self._keys.update(Text(f" the store cannot be read: {self.failure}", style="bold red", no_wrap=True))
+            foot = Text(f" ✗ the store cannot be read: {self.failure}", style="bold red")
         else:
             past = isinstance(self._source, Past)
-            self._keys.update(keys_line(read_only=self._setting.read_only, past=past, width=self._width))
+            foot = keys_line(read_only=self._setting.read_only, past=past, width=self._width)
+        if foot != self._foot:
+            self._foot = foot
+            self._keys.update(foot)
 
     # pages
 
@@ -200,12 +227,16 @@ class Top(App[None]):
     def _open(self, table: str, of: str) -> None:
         if of.startswith("pool/") and table == "replicas":
             table = "nodes"
+        if table not in ("replicas", "nodes", "cost", "xray", "events") and of and not of.startswith("service/"):
+            of = ""
         page: ListPage[Any] = ListPage(self._tables[table], of=of)
         self._pages.append(page)
+        if len(self._pages) > PAGES_MAX:
+            self._pages.pop(1).remove()
         self._swap(page)
 
     def action_leave(self) -> None:
-        if self._command.has_class("-open"):
+        if self._command.display:
             self._close_command()
         elif len(self._pages) > 1:
             gone = self._pages.pop()
@@ -227,15 +258,26 @@ class Top(App[None]):
         self._frame()
 
     def on_virtual_table_chosen(self, chosen: VirtualTable.Chosen) -> None:
+        """Go in: a Service's Replicas, a Replica's machine, a machine's Replicas, a Pool's machines."""
         kind, _, name = self.page.subject.partition("/")
-        if chosen.table.id == "services" or kind == "service":
+        if chosen.table.id == "decisions":
+            self._open("events", self.page.subject)
+        elif kind == "service":
             self._open("replicas", f"service/{name}")
-        elif chosen.table.id == "pools" or kind == "pool":
-            self._open("nodes", f"pool/{chosen.row_name}")
-        elif kind == "instance" and self.page.crumb.startswith("nodes"):
+        elif kind == "pool":
+            self._open("nodes", f"pool/{name}")
+        elif kind == "instance":
             self._open("replicas", f"instance/{name}")
-        elif self.page.subject:
-            self.action_tell("describe")
+        elif kind == "replica":
+            machine = self._machine_of(name)
+            if machine is None:
+                self.action_tell("describe")
+            else:
+                self._open("nodes", f"instance/{machine}")
+
+    def _machine_of(self, replica: str) -> str | None:
+        found = () if self._look is None else self._look.view.replicas
+        return next((one.instance for one in found if one.id == replica), None)
 
     def action_panel(self, number: int) -> None:
         if isinstance(self.page, Dashboard):
@@ -303,62 +345,42 @@ class Top(App[None]):
             return False
         return True
 
-    def action_scale(self, by: int) -> None:
+    def _row(self) -> ServiceRow | None:
+        """The Service that is selected."""
         kind, _, name = self.page.subject.partition("/")
-        row = next((row for row in self._look.services if row.name == name), None) if self._look else None
-        if kind != "service" or row is None:
+        rows = self._look.services if self._look is not None and kind == "service" else ()
+        row = next((row for row in rows if row.name == name), None)
+        if row is None:
             self.notify("select a service", timeout=2)
-            return
-        if not self._may_change("scaling"):
-            return
-        wanted = row.desired + by
-        if not 0 <= wanted <= row.max:
-            self.notify(f"{name} has {row.desired}; its max is {row.max}", timeout=3)
-            return
-        each = row.price_per_hour / row.ready if row.price_per_hour is not None and row.ready else None
-        change = (
-            "at a price that is not known" if each is None else f"{'+' if by > 0 else '−'}{dollars(each * abs(by))}/h"
-        )
-        words = ["scale", f"{name}={wanted}", "--for", SCALE_FOR]
-        self._confirm(
-            f"scale {name}",
-            [
-                f"{name}: {row.desired} → {wanted} replicas for {SCALE_FOR}, {change}",
-                "Then its policy rules again.",
-                "",
-                line(words),
-            ],
-            words,
-        )
+        return row
+
+    def action_scale(self, by: int) -> None:
+        row = self._row()
+        if row is not None and self._may_change("scaling"):
+            replicas = () if self._look is None else self._look.view.replicas_of(row.name)
+            placed = sum(1 for one in replicas if one.role is Role.SERVING and one.instance is not None)
+            self._propose(scaled(row, by, placed=placed))
 
     def action_drain(self) -> None:
-        kind, _, name = self.page.subject.partition("/")
-        row = next((row for row in self._look.services if row.name == name), None) if self._look else None
-        if kind != "service" or row is None:
-            self.notify("select a service", timeout=2)
-            return
-        if not self._may_change("taking a service down"):
-            return
-        words = ["down", name, "--yes", "--no-wait"]
-        self._confirm(
-            f"take {name} down",
-            [
-                f"{name}: drain {row.ready} replicas and give them back, −{dollars(row.price_per_hour)}/h",
-                "",
-                line(words),
-            ],
-            words,
-        )
+        row = self._row()
+        if row is not None and self._may_change("taking a service down"):
+            self._propose(taken_down(row))
 
-    def _confirm(self, title: str, lines: list[str], words: list[str]) -> None:
+    def _propose(self, proposal: Proposal | str) -> None:
+        """Ask first; a sentence says why there is nothing to ask."""
+        if isinstance(proposal, str):
+            self.notify(proposal, timeout=3)
+            return
+        words = list(proposal.words)
+
         def answered(yes: bool | None) -> None:
             if yes:
                 self.run_worker(self._do(words), exclusive=True, group="do", exit_on_error=False)
 
-        self.push_screen(Question(title, lines), answered)
+        self.push_screen(Question(proposal.title, list(proposal.lines)), answered)
 
     async def _do(self, words: list[str]) -> None:
-        answer = await ask(words, width=100)
+        answer = await ask(words, width=100, confirmed=True)
         self.notify(
             answer.text or "done", title=line(words), severity="information" if answer.code == 0 else "error", timeout=6
         )
@@ -367,26 +389,29 @@ class Top(App[None]):
     # the command line and the filter
 
     def action_command(self) -> None:
-        names = [f":{name}" for name in (*_SUBJECTS, *_COMMANDS, "quit")]
+        names = [f":{name}" for name in (*TABLES, *OFFERED, "quit")]
         services = [row.name for row in self._look.services] if self._look is not None else []
         names += [f":{name}" for name in services]
-        self._command.suggester = SuggestFromList(names, case_sensitive=False)
-        self._open_command(":", self._commanded)
+        self._open_command(":", self._commanded, SuggestFromList(names, case_sensitive=False))
 
     def action_filter(self) -> None:
-        self._command.suggester = None
-        self._open_command("/", self._filtered)
+        self._open_command("/", self._filtered, None)
 
-    def _open_command(self, text: str, after: Callable[[str], None]) -> None:
+    def _open_command(self, text: str, after: Callable[[str], None], suggester: Suggester | None) -> None:
+        if self._command.display:
+            self._command.insert_text_at_cursor(text)
+            return
         self._after = after
+        self._command.suggester = suggester
         self._command.value = text
-        self._command.add_class("-open")
+        # At once, not with the next frame: the next key may be here already.
+        self._command.display = True
         self._command.can_focus = True
-        self._command.focus()
+        self.screen.set_focus(self._command)
         self._command.cursor_position = len(text)
 
     def _close_command(self) -> None:
-        self._command.remove_class("-open")
+        self._command.display = False
         self._command.can_focus = False
         for table in self.page.query(VirtualTable).results(VirtualTable):
             table.focus()
@@ -409,43 +434,53 @@ class Top(App[None]):
             self.notify(f"{text!r} is no regular expression: {error}", severity="warning", timeout=3)
 
     def _commanded(self, text: str) -> None:
+        services = [row.name for row in self._look.services] if self._look is not None else []
         try:
-            words = shlex.split(text.removeprefix(":").removeprefix("fleetctl "))
+            meant = meaning(text, services)
         except ValueError as error:
             self.notify(f"{text!r}: {error}", severity="warning", timeout=3)
             return
-        if not words:
-            return
-        if words[0] in ("q", "q!", "quit", "exit"):
-            self.exit()
-        elif words[0] in _SUBJECTS:
-            table = _SUBJECTS[words[0]]
-            if table:
-                self._open(table, f"service/{words[1]}" if len(words) > 1 else "")
-            else:
+        match meant:
+            case None:
+                pass
+            case Leave():
+                self.exit()
+            case Show(table="", of=_):
                 while len(self._pages) > 1:
                     self.action_leave()
-        elif self._look is not None and any(row.name == words[0] for row in self._look.services):
-            self._open("replicas", f"service/{words[0]}")
-        elif words[0] in _CHANGING and not self._may_change(words[0]):
-            return
-        elif words[0] in _CHANGING:
-            self._confirm(line(words), [line(words)], words)
-        else:
-            self._tell(words)
+            case Show(table, of):
+                self._open(table, of)
+            case Run(words, changes=True):
+                if self._may_change(words[0]):
+                    told = line(words)
+                    self._propose(Proposal(title=words[0], lines=(told,), words=words))
+            case Run(words):
+                self._tell(list(words))
 
     # the past
 
     def action_seek(self, direction: int) -> None:
         if isinstance(self._source, Past):
-            self._source.at += direction * SEEK_S
+            self._source.seek(direction * SEEK_S)
             self._read()
 
     def action_play(self) -> None:
         if isinstance(self._source, Past):
-            self._source.speed = 0.0 if self._source.speed else 10.0
+            self._source.speed = 0.0 if self._source.speed else PLAYED_SPEED
             self._read()
 
 
+def _differ(before: Look, now: Look) -> bool:
+    """Whether there is anything to draw beside the time."""
+    return (
+        before.view is not now.view
+        or before.services is not now.services
+        or before.events is not now.events
+        or before.whole != now.whole
+    )
+
+
 def _stamp(at: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    """To the millisecond, never before `at`: a tick of the same second would be missed."""
+    thousandths = math.ceil(at * 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(thousandths // 1000))}.{thousandths % 1000:03}Z"

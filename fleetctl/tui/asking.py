@@ -26,9 +26,12 @@ def argv(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "fleetctl", *words]
 
 
-async def ask(words: Sequence[str], *, width: int) -> Answer:
-    """Run one command to its end. Never raises: a failure is an answer, too."""
+async def ask(words: Sequence[str], *, width: int, confirmed: bool = False) -> Answer:
+    """Run one command to its end; `confirmed`: it was asked about here, and yes said. A failure is an answer, too."""
     environment = {**os.environ, "COLUMNS": str(width), "FLEETCTL_OUTPUT": "table"}
+    environment.pop("FLEETCTL_YES", None)
+    if confirmed:
+        environment["FLEETCTL_YES"] = "1"
     process = await asyncio.create_subprocess_exec(
         *argv(words),
         stdin=asyncio.subprocess.DEVNULL,
@@ -40,10 +43,9 @@ async def ask(words: Sequence[str], *, width: int) -> Answer:
         async with asyncio.timeout(TIMEOUT_S):
             said, complained = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return Answer(code=6, text=f"{line(words)} has not ended in {TIMEOUT_S:g} s")
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     return Answer(code=process.returncode or 0, text=(said + complained).decode(errors="replace").rstrip())

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
-from fleetctl.model.decisions import Event
-from fleetctl.tui.history_tables import event_columns
+from fleetctl.tui.history_tables import told_columns, told_name
 from fleetctl.tui.listing import Sorting
 from fleetctl.tui.page import Page
 from fleetctl.tui.panels import Demand, Figures, Starts
@@ -14,6 +13,7 @@ from fleetctl.tui.service_tables import pool_columns, service_columns
 from fleetctl.tui.table import VirtualTable
 from fleetctl.tui.tones import style_of
 from fleetctl.views.charts import DemandPoint
+from fleetctl.views.decided import Told, told
 from fleetctl.views.fleet import ServiceRow
 from fleetctl.views.looks import Look, PoolLine, pool_lines
 
@@ -26,9 +26,11 @@ class Dashboard(Page):
 
     def __init__(self, *, ascii_only: bool) -> None:
         super().__init__()
-        columns = service_columns(ascii_only, self._trace)
+        columns = service_columns(self._trace, ascii_only=ascii_only)
         self._sorting: Sorting[ServiceRow] = Sorting(columns)
         self._look: Look | None = None
+        self._standing: object = None
+        """What the Pools' lines were made of."""
         self.services: VirtualTable[ServiceRow] = VirtualTable(
             columns, name_of=lambda row: row.name, tones=style_of, named="services",
             empty="no services are up; declare one: fleetctl init, then fleetctl up",
@@ -36,8 +38,8 @@ class Dashboard(Page):
         self._pools: VirtualTable[PoolLine] = VirtualTable(
             pool_columns(), name_of=lambda one: one.name, tones=style_of, empty="no pools", named="pools"
         )
-        self._events: VirtualTable[Event] = VirtualTable(
-            event_columns(), name_of=lambda one: f"{one.at} {one.subject}", tones=style_of,
+        self._told: VirtualTable[Told] = VirtualTable(
+            told_columns(self._now), name_of=told_name, tones=style_of,
             empty="nothing decided yet", named="decisions", unnamed=True,
         )  # fmt: skip
         self._figures = Figures(id="figures")
@@ -52,13 +54,12 @@ class Dashboard(Page):
                 yield self._demand
                 yield self._pools
             with Horizontal(id="bottom"):
-                yield self._events
+                yield self._told
                 yield self._starts
 
     def on_mount(self) -> None:
         self._pools.border_title = "Pools and standby"
-        self._events.border_title = "What was decided, and why"
-        self._events.border_subtitle = "e explains the service under the cursor"
+        self._told.border_subtitle = "e explains the service under the cursor"
         self.services.focus()
         self.panel(PANELS[0])
 
@@ -76,12 +77,24 @@ class Dashboard(Page):
         self.services.border_title = f"Services {len(rows)}"
         self.services.border_subtitle = self._sorting.told or "worst first"
         self.services.show(rows, sorted_by=self._sorting.header)
-        self._pools.show(pool_lines(look.view, look.services))
-        self._events.show(look.events)
+        self._pools.empty = "no pools" if look.now else "of pools there is no record to play back"
+        standing = (
+            look.view.instances,
+            look.view.replicas,
+            [(row.standby_ready, row.standby_wanted) for row in look.services],
+        )
+        if standing != self._standing:
+            self._standing = standing
+            self._pools.show(pool_lines(look.view, look.services))
         self._details()
 
-    def on_virtual_table_moved(self) -> None:
-        self._details()
+    def on_virtual_table_moved(self, moved: VirtualTable.Moved) -> None:
+        if moved.table is self.services:
+            self._details()
+
+    def on_virtual_table_header_chosen(self, chosen: VirtualTable.HeaderChosen) -> None:
+        if self._sorting.by_header(chosen.header) and self._look is not None:
+            self.show(self._look)
 
     def on_resize(self) -> None:
         if self._look is not None:
@@ -91,6 +104,8 @@ class Dashboard(Page):
     def subject(self) -> str:
         if self._pools.has_focus:
             return f"pool/{self._pools.row_name}" if self._pools.row_name else ""
+        if self._told.has_focus:
+            return self._told.row.subject if self._told.row is not None else ""
         name = self.services.row_name
         return "" if name is None else f"service/{name}"
 
@@ -106,6 +121,9 @@ class Dashboard(Page):
             self.show(self._look)
         return True
 
+    def _now(self) -> float:
+        return 0.0 if self._look is None else self._look.at
+
     def _trace(self, service: str) -> Sequence[DemandPoint]:
         return () if self._look is None else self._look.traces.get(service, ())
 
@@ -113,5 +131,9 @@ class Dashboard(Page):
         """Of the Service under the cursor."""
         if self._look is not None:
             service = self.services.row_name or ""
+            self._told.border_title = (
+                f"What was decided, and why: {service} now, then all" if service else "What was decided"
+            )
+            self._told.show(told(self._look, service=service))
             self._demand.show(self._look, service)
             self._starts.show(self._look, service)

@@ -1,99 +1,120 @@
-"""Tables of what happened and what will: events, starts, rollouts, schedules."""
+"""Tables of what was decided, what happened and what will: decisions, starts, rollouts, schedules."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from fleetctl.decide import trial
-from fleetctl.model.decisions import Event
 from fleetctl.model.rollouts import Rollout
 from fleetctl.model.starts import Start
 from fleetctl.tui.listing import Listing
 from fleetctl.tui.table import Cell, TableColumn
-from fleetctl.views.figures import ago
-from fleetctl.views.looks import Look, ScheduleLine, schedule_lines
+from fleetctl.tui.tones import kind_glyph, kind_tone, state_text, state_tone
+from fleetctl.views.decided import Told, told
+from fleetctl.views.figures import ago, dollars
+from fleetctl.views.looks import Look
+from fleetctl.views.timetables import Turn, turns
 
 NIGHT_S: Final = 86400.0
+TURNS_SHOWN: Final = 60
+"""Of schedules: two screens of them; a schedule of every minute has as many in an hour."""
 
 
-def event_columns() -> tuple[TableColumn[Event], ...]:
+def told_columns(now: Callable[[], float]) -> tuple[TableColumn[Told], ...]:
+    """Of decisions that stand, holds too, and of events."""
+
+    def what(one: Told) -> Cell:
+        glyph, word = kind_glyph(one.kind), one.what or one.kind
+        if one.kind == "scale" and one.what:
+            before, _, after = one.what.partition(" → ")
+            glyph = kind_glyph("down" if _number(after) < _number(before) else "up")
+        return Cell(f"{glyph} {word}", kind_tone(one.kind))
+
     return (
-        TableColumn(header="TIME", cell=lambda one: Cell(clock(one.at), "quiet"), width=8, order=lambda one: one.at),
+        TableColumn(
+            header="TIME", cell=lambda one: Cell(clock(one.at, now()), "quiet"), width=8, order=lambda one: one.at
+        ),
         TableColumn(
             header="SUBJECT",
             cell=lambda one: Cell(one.subject.rpartition("/")[2], "strong"),
-            width=16,
+            width=12,
             drop=1,
             order=lambda one: one.subject,
         ),
-        TableColumn(
-            header="KIND",
-            cell=lambda one: Cell(one.kind, _KINDS.get(one.kind, "")),
-            width=8,
-            drop=2,
-            order=lambda one: one.kind,
-        ),
-        TableColumn(header="WHAT", cell=lambda one: Cell(one.message.replace("\n", "  ")), width=20, stretch=True),
+        TableColumn(header="WHAT", cell=what, width=11, order=lambda one: one.kind),
+        TableColumn(header="WHY", cell=lambda one: Cell(one.reason), width=20, stretch=True),
     )
 
 
-_KINDS = {"warning": "bad", "hold": "quiet", "scale": "busy", "rollout": "plan", "intent": "plan"}
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
 
 
-def events() -> Listing[Event]:
-    def rows(look: Look, of: str) -> Sequence[Event]:
-        return [one for one in look.events if one.subject == of] if of else look.events
+def told_name(one: Told) -> str:
+    """What a decision that stands is called does not change when it says something else."""
+    return one.subject if one.stands else f"{one.at} {one.subject} {one.reason}"
+
+
+def events(now: Callable[[], float]) -> Listing[Told]:
+    def rows(look: Look, of: str) -> Sequence[Told]:
+        lines = told(look)
+        return [one for one in lines if one.subject == of] if of else lines
 
     return Listing(
-        kind="",
         crumb="events",
-        columns=event_columns(),
+        columns=told_columns(now),
         rows=rows,
-        name_of=lambda one: f"{one.at} {one.subject}",
+        name_of=told_name,
+        subject_of=lambda one: one.subject,
         empty="nothing has happened yet",
+        unnamed=True,
     )
 
 
-def schedules() -> Listing[ScheduleLine]:
-    def rows(look: Look, of: str) -> Sequence[ScheduleLine]:
-        lines = schedule_lines(look.view)
-        return [one for one in lines if f"service/{one.service}" == of] if of else lines
+def schedules(now: Callable[[], float]) -> Listing[Turn]:
+    """Every moment to come at which a schedule begins or ends, and what becomes of the count and the price."""
+
+    def rows(look: Look, of: str) -> Sequence[Turn]:
+        return turns(look.view, TURNS_SHOWN, of.partition("/")[2] or None)
+
+    def price(one: Turn) -> Cell:
+        change = one.price_change_per_hour
+        if change is None:
+            return Cell("?", "quiet")
+        return Cell(f"{'+' if change > 0 else '−' if change < 0 else ''}{dollars(abs(change))}")
 
     return Listing(
-        kind="service",
         crumb="schedules",
         columns=(
             TableColumn(
-                header="SERVICE", cell=lambda one: Cell(one.service, "strong"), width=10, order=lambda one: one.service
+                header="SERVICE", cell=lambda one: Cell(one.service, "strong"), width=16, order=lambda one: one.service
+            ),
+            TableColumn(header="LOCAL TIME", cell=lambda one: Cell(one.clock), width=26, order=lambda one: one.at),
+            TableColumn(header="UTC", cell=lambda one: Cell(one.utc, "quiet"), width=24, drop=3),
+            TableColumn(
+                header="IN", cell=lambda one: Cell(ago(one.at - now())), width=4, right=True, order=lambda one: one.at
+            ),
+            TableColumn(header="WHAT", cell=lambda one: Cell(f"◷ {', '.join(one.what)}", "plan"), width=16),
+            TableColumn(
+                header="COUNT", cell=lambda one: Cell(f"{one.before} → {one.after}"), width=7, right=True, drop=1
             ),
             TableColumn(
-                header="LOCAL TIME",
-                cell=lambda one: Cell(time.strftime("%a %H:%M", time.localtime(one.at))),
-                width=10,
-                order=lambda one: one.at,
-            ),
-            TableColumn(
-                header="UTC",
-                cell=lambda one: Cell(time.strftime("%a %H:%M", time.gmtime(one.at)), "quiet"),
-                width=9,
-                drop=2,
-            ),
-            TableColumn(
-                header="IN",
-                cell=lambda one: Cell(ago(one.at - time.time())),
-                width=5,
+                header="$/H",
+                cell=price,
+                width=8,
                 right=True,
-                order=lambda one: one.at,
+                drop=2,
+                order=lambda one: one.price_change_per_hour,
             ),
-            TableColumn(header="SETS", cell=lambda one: Cell(one.what, "plan"), width=8),
-            TableColumn(header="FOR", cell=lambda one: Cell(ago(one.duration_s)), width=5, right=True, drop=1),
             TableColumn(
-                header="CRON", cell=lambda one: Cell(f"{one.cron} {one.tz}", "quiet"), width=20, drop=3, stretch=True
+                header="NOTES", cell=lambda one: Cell("; ".join(one.notes), "warn"), width=16, drop=4, stretch=True
             ),
         ),
         rows=rows,
-        name_of=lambda one: one.service,
-        empty="no service has a schedule",
+        name_of=lambda one: f"{one.service} {one.at} {one.what}",
+        subject_of=lambda one: f"service/{one.service}",
+        empty="no service has a schedule; a file gives it one: schedule: [{cron: ..., for: ..., min: ...}]",
+        unnamed=True,
     )
 
 
@@ -103,7 +124,6 @@ def rollouts() -> Listing[Rollout]:
         return [one for one in found if not of or f"service/{one.service}" == of]
 
     return Listing(
-        kind="service",
         crumb="rollouts",
         columns=(
             TableColumn(
@@ -111,10 +131,8 @@ def rollouts() -> Listing[Rollout]:
             ),
             TableColumn(
                 header="STATE",
-                cell=lambda one: Cell(
-                    one.state, {"going": "busy", "paused": "warn", "aborted": "bad"}.get(one.state, "good")
-                ),
-                width=9,
+                cell=lambda one: Cell(state_text(one.state), state_tone(one.state)),
+                width=10,
                 order=lambda one: one.state,
             ),
             TableColumn(header="FROM", cell=lambda one: Cell(one.from_revision, "quiet"), width=10, drop=2),
@@ -123,32 +141,33 @@ def rollouts() -> Listing[Rollout]:
         ),
         rows=rows,
         name_of=lambda one: one.service,
+        subject_of=lambda one: f"service/{one.service}",
+        played=False,
         empty="no rollout yet; begin one: fleetctl deploy SERVICE --image IMAGE",
     )
 
 
-def starts() -> Listing[Start]:
+def starts(now: Callable[[], float]) -> Listing[Start]:
     def longest(one: Start) -> str:
         stages = [(stage.ended_at - stage.started_at, stage.name) for stage in one.stages if stage.ended_at is not None]
         return "{1} {0:.1f}s".format(*max(stages)) if stages else "-"
 
     return Listing(
-        kind="replica",
         crumb="starts",
         columns=(
             TableColumn(
-                header="REPLICA", cell=lambda one: Cell(one.replica, "strong"), width=12, order=lambda one: one.replica
+                header="REPLICA", cell=lambda one: Cell(one.replica, "strong"), width=18, order=lambda one: one.replica
             ),
             TableColumn(
                 header="ENDED",
-                cell=lambda one: Cell(clock(one.ended_at), "quiet"),
+                cell=lambda one: Cell(clock(one.ended_at, now()), "quiet"),
                 width=8,
                 order=lambda one: one.ended_at,
             ),
             TableColumn(
                 header="OUTCOME",
-                cell=lambda one: Cell(one.outcome, "good" if one.outcome == "ready" else "bad"),
-                width=7,
+                cell=lambda one: Cell(state_text(one.outcome), state_tone(one.outcome)),
+                width=8,
                 order=lambda one: one.outcome,
             ),
             TableColumn(
@@ -171,13 +190,15 @@ def starts() -> Listing[Start]:
             ),
         ),
         rows=lambda look, of: [one for one in look.starts if not of or f"service/{one.service}" == of],
-        name_of=lambda one: one.replica,
+        name_of=lambda one: f"{one.replica} {one.ended_at}",
+        subject_of=lambda one: f"replica/{one.replica}",
         empty="no start is over yet",
+        unnamed=True,
     )
 
 
-def clock(at: float) -> str:
-    """`14:03:22`, of today; before, the day."""
-    if time.time() - at > NIGHT_S:
+def clock(at: float, now: float) -> str:
+    """`14:03:22` within a day of `now`; else the day."""
+    if abs(now - at) > NIGHT_S:
         return time.strftime("%d %b", time.localtime(at))
     return time.strftime("%H:%M:%S", time.localtime(at))

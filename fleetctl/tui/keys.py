@@ -18,12 +18,12 @@ class Key(NamedTuple):
     footer: int = 0
     """Its place in the footer, where there is room; 0: in the help only."""
     first: bool = False
-    """Before the widget that has the focus."""
+    """Before the widget that has the focus: what is typed right behind it belongs to what it opens."""
 
 
 KEYS: tuple[Key, ...] = (
-    Key("colon", "command", ":", "command", footer=1),
-    Key("slash", "filter", "/", "filter (regular expression; /! what is not)", footer=2),
+    Key("colon", "command", ":", "command", footer=1, first=True),
+    Key("slash", "filter", "/", "filter (regular expression; /! what is not)", footer=2, first=True),
     Key("d", "tell('describe')", "d", "describe", footer=4),
     Key("e", "tell('explain')", "e", "explain", footer=3),
     Key("l", "logs", "l", "logs", footer=5),
@@ -33,7 +33,8 @@ KEYS: tuple[Key, ...] = (
     Key("ctrl+d", "drain", "^d", "take the service down", changes=True, footer=12),
     Key("r", "open('rollouts')", "r", "rollouts"),
     Key("c", "open('cost')", "c", "cost", footer=9),
-    Key("v", "open('events')", "v", "events"),
+    Key("x", "open('xray')", "x", "xray: service, pool, instance, replica as a tree"),
+    Key("v", "open('events')", "v", "events, and every decision that stands"),
     Key("n", "open('nodes')", "n", "nodes"),
     Key("p", "open('replicas')", "p", "all replicas"),
     Key("t", "open('schedules')", "t", "schedules"),
@@ -48,7 +49,7 @@ KEYS: tuple[Key, ...] = (
     Key("escape", "leave", "esc", "back"),
     Key("question_mark", "keys", "?", "help", footer=10),
     Key("q", "quit", "q", "quit", footer=11),
-    *(Key(f"{letter.upper()}", f"sort('{letter}')", letter.upper(), "") for letter in "abcdefhiklmnopqrstuvwxyz$"),
+    *(Key(f"{letter.upper()}", f"sort('{letter}')", letter.upper(), "") for letter in "abcdefhiklmnopqrstuvwxyz"),
 )
 
 
@@ -78,12 +79,13 @@ def help_text(*, read_only: bool) -> Text:
     text.append("    A-Z", style_of("warn")).append(
         "  sort by the column that begins so; again: the other way round, then the next such column, then as usual\n"
     )
-    text.append("  enter", style_of("warn")).append("  go in: service → replicas → replica, pool → nodes → replicas\n")
+    text.append("  enter", style_of("warn")).append("  go in: service → replicas → node → replicas, pool → nodes\n")
+    text.append("  mouse", style_of("warn")).append("  a click selects, two go in; on a header: sort by that column\n")
     text.append("    tab", style_of("warn")).append("  the next table of the page\n")
     text.append(
-        "\nAfter : a table (replicas, nodes, pools, events, starts, schedules, rollouts, cost), a service's name,\n"
+        "\nAfter : a table (replicas, nodes, pools, events, starts, schedules, rollouts, cost, xray),\n"
+        "a service's name, or any command of fleetctl, such as :explain chat or :scale chat=4 --for 2h.\n"
     )
-    text.append("or any command of fleetctl, such as :explain chat or :scale chat=4 --for 2h.\n")
     if read_only:
         text.append("\nThis dashboard is read-only: keys that change something are off.\n")
     return text

@@ -1,4 +1,4 @@
-"""Pages that are one table: replicas, nodes, pools, events, schedules, cost, rollouts, cold starts."""
+"""Pages that are one table: replicas, nodes, pools, events, schedules, cost, rollouts, starts, xray."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -19,14 +19,19 @@ Row = TypeVar("Row")
 class Listing(Generic[Row]):
     """What one table shows, of all or of one subject."""
 
-    kind: str
-    """Of its rows' subjects, as in `replica`; empty: nothing can be done with a row."""
     crumb: str
     columns: tuple[TableColumn[Row], ...]
     rows: Callable[[Look, str], Sequence[Row]]
     """Of a look and a subject (empty: all), in the usual order."""
     name_of: Callable[[Row], str]
+    """Of one row only, and the same when the row is shown again."""
+    subject_of: Callable[[Row], str] = lambda _: ""
+    """As in `replica/chat-1`; empty: nothing can be done with that row."""
     empty: str
+    unnamed: bool = False
+    """Its first column holds something else than `name_of`."""
+    played: bool = True
+    """There is a record of it, so that it can be played back."""
 
 
 class Sorting(Generic[Row]):
@@ -68,6 +73,19 @@ class Sorting(Generic[Row]):
             self._descending = self._by is not None and self._by.right
         return True
 
+    def by_header(self, header: str) -> bool:
+        """By this column; once more turns the order, and a third time gives the usual one. False: not by this one."""
+        found = next((one for one in self._columns if one.header == header and one.order is not None), None)
+        if found is None:
+            return False
+        if self._by is not found:
+            self._by, self._descending = found, found.right
+        elif self._descending is found.right:
+            self._descending = not self._descending
+        else:
+            self._by, self._descending = None, False
+        return True
+
     def only(self, text: str) -> None:
         """Raises `re.error`."""
         self._inverse = text.startswith("!")
@@ -102,7 +120,7 @@ class ListPage(Page, Generic[Row]):
             tones=style_of,
             empty=listing.empty,
             named="list",
-            unnamed=not listing.kind,
+            unnamed=listing.unnamed,
         )
 
     def compose(self) -> ComposeResult:
@@ -114,14 +132,19 @@ class ListPage(Page, Generic[Row]):
     def show(self, look: Look) -> None:
         self._look = look
         rows = self._sorting.apply(self.listing.rows(look, self.of))
+        if not look.now and not self.listing.played:
+            self.table.empty = "of this there is no record to play back; there is of services, events and starts"
         self.table.border_title = f"{self.crumb} {len(rows)}"
         self.table.border_subtitle = self._sorting.told
         self.table.show(rows, sorted_by=self._sorting.header)
 
+    def age(self, look: Look) -> None:
+        self.table.refresh_changed()
+
     @property
     def subject(self) -> str:
-        name = self.table.row_name
-        return f"{self.listing.kind}/{name}" if self.listing.kind and name is not None else ""
+        row = self.table.row
+        return "" if row is None else self.listing.subject_of(row)
 
     def filter(self, text: str) -> None:
         self._sorting.only(text)
@@ -129,11 +152,15 @@ class ListPage(Page, Generic[Row]):
             self.show(self._look)
 
     def sort(self, letter: str) -> bool:
-        if not self._sorting.by(letter):
-            return False
-        if self._look is not None:
+        return self._sorted(self._sorting.by(letter))
+
+    def on_virtual_table_header_chosen(self, chosen: VirtualTable.HeaderChosen) -> None:
+        self._sorted(self._sorting.by_header(chosen.header))
+
+    def _sorted(self, done: bool) -> bool:
+        if done and self._look is not None:
             self.show(self._look)
-        return True
+        return done
 
 
 def _sortable(value: object) -> tuple[int, Any]:

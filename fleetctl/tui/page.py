@@ -14,6 +14,9 @@ class Page(Container):
     def show(self, look: Look) -> None:
         """Draw this look."""
 
+    def age(self, look: Look) -> None:
+        """Draw what tells a time: nothing else is new in this look."""
+
     @property
     def subject(self) -> str:
         """What is selected, as in `service/chat`; empty: nothing."""

@@ -24,6 +24,8 @@ COMING_MAX = 6
 class Figures(Static):
     """Five key figures side by side: each a name, a value and a line of what is behind it."""
 
+    _text = Text()
+
     def show(self, look: Look) -> None:
         wide = self.content_size.width >= _WIDE
         figures = [_cost(look), _ready(look), _queue(look), _promise(look), _standby(look)]
@@ -38,8 +40,10 @@ class Figures(Static):
         if wide:
             text.append("\n")
             for _, _, _, more in figures:
-                text.append(f"▌{more}".ljust(room)[:room], style_of("quiet"))
-        self.update(text)
+                text.append(f"▌{more}"[: room - 1].ljust(room), style_of("quiet"))
+        if text != self._text:
+            self._text = text
+            self.update(text, layout=False)
 
 
 _WIDE = 100
@@ -62,7 +66,7 @@ def _ready(look: Look) -> _Figure:
     ready, desired = sum(row.ready for row in look.services), sum(row.desired for row in look.services)
     coming = sum(row.booting for row in look.services)
     leaving = sum(1 for one in look.view.replicas if one.role == "draining")
-    more = ", ".join(f"{count} {word}" for count, word in ((coming, "starting"), (leaving, "draining")) if count)
+    more = ", ".join(f"{count} {word}" for count, word in ((coming, "starting"), (leaving, "leaving")) if count)
     return "READY/TARGET", f"{ready}/{desired}", "busy" if ready != desired else "", more or "settled"
 
 
@@ -96,11 +100,14 @@ def _promise(look: Look) -> _Figure:
 
 
 def _standby(look: Look) -> _Figure:
-    ready, wanted = sum(row.standby_ready for row in look.services), sum(row.standby_wanted for row in look.services)
+    """Slots that stand by; what is free beyond what is wanted counts for nothing."""
+    ready = wanted = 0
     tiers: dict[str, int] = {}
     for row in look.services:
-        if row.standby_ready:
-            tiers[row.tier] = tiers.get(row.tier, 0) + row.standby_ready
+        counted = min(row.standby_ready, row.standby_wanted)
+        ready, wanted = ready + counted, wanted + row.standby_wanted
+        if counted:
+            tiers[row.tier] = tiers.get(row.tier, 0) + counted
     more = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) or ("none ready" if wanted else "none wanted")
     return "STANDBY", f"{ready}/{wanted}", "warn" if ready < wanted else "plan" if wanted else "quiet", more
 
@@ -112,6 +119,7 @@ class Picture(Static):
         super().__init__(id=named)
         self.ascii_only = ascii_only
         self._shown: tuple[Look, str] | None = None
+        self._painted = ""
 
     def show(self, look: Look, service: str) -> None:
         self._shown = look, service
@@ -124,6 +132,13 @@ class Picture(Static):
 
     def draw(self, look: Look, service: str) -> None:
         raise NotImplementedError
+
+    def paint(self, lines: Sequence[str]) -> None:
+        """Take these lines, with their escape codes of colour, unless they are there already."""
+        text = "\n".join(lines)
+        if text != self._painted:
+            self._painted = text
+            self.update(Text.from_ansi(text, no_wrap=True), layout=False)
 
 
 _LEAST_COLUMNS, _LEAST_LINES = 20, 5
@@ -139,7 +154,7 @@ class Demand(Picture):
         self.border_subtitle = "demand = concurrency ÷ target a replica"
         room = self.content_size
         lines = demand_chart(recent, width=room.width, height=room.height - 3, ascii_only=self.ascii_only, colour=True)
-        self.update(Text.from_ansi("\n".join(lines), no_wrap=True))
+        self.paint(lines)
 
 
 class Starts(Picture):
@@ -150,10 +165,16 @@ class Starts(Picture):
         width = self.content_size.width
         if coming:
             self.border_title = f"Starting now: {service}"
-            rows = [cold_start(one) for one in coming[:COMING_MAX]]
-            lines = waterfall(rows, width=width, ascii_only=self.ascii_only, colour=True)
-            if len(coming) > COMING_MAX:
-                lines.append(f"and {len(coming) - COMING_MAX} more")
+            under_way = [one for one in coming if one.stages]
+            lines = []
+            if under_way:
+                rows = [cold_start(one) for one in under_way[:COMING_MAX]]
+                lines += waterfall(rows, width=width, ascii_only=self.ascii_only, colour=True)
+            if len(under_way) > COMING_MAX:
+                lines.append(f"and {len(under_way) - COMING_MAX} more")
+            if len(under_way) < len(coming):
+                why = look.view.refused.get(service, "")
+                lines.append(f"{len(coming) - len(under_way)} waiting for a machine{f': {why}' if why else ''}")
             self.border_subtitle = ""
         else:
             ended = [one for one in look.starts if one.service == service and one.outcome == "ready"]
@@ -174,7 +195,7 @@ class Starts(Picture):
             ]
             lines = stage_chart(rows, width=width, ascii_only=self.ascii_only, colour=True)
             self.border_subtitle = f"of {len(ended)} starts" if ended else ""
-        self.update(Text.from_ansi("\n".join(lines), no_wrap=True))
+        self.paint(lines)
 
 
 def crumb_line(look: Look | None, crumbs: Sequence[str], *, context: str, read_only: bool, width: int) -> Text:
@@ -186,19 +207,34 @@ def crumb_line(look: Look | None, crumbs: Sequence[str], *, context: str, read_o
         text.append(f" › {crumb}")
     text.append("   RO" if read_only else "   RW", style_of("good" if read_only else "bad"))
     if look is None:
-        return text
+        return text.append("   reading the store …", style_of("quiet"))
     if look.now:
-        age = look.data_age_s
-        old = age is not None and age > _OLD_S
-        said = "no decision yet" if age is None else f"data {age:.1f}s old" if age < 60 else f"data {ago(age)} old"
-        if old:
-            said += ": no controller decides? fleetctl daemon status"
-        text.append(f"   {said}", style_of("bad" if old else "quiet"))
-        right = Text(f"● live {time.strftime('%H:%M:%S')} ", style_of("good"))
+        said, tone = _age(look)
+        text.append(f"   {said}", style_of(tone))
+        stale = tone == "bad"
+        right = Text(f"{'✗ stale' if stale else '● live'} {time.strftime('%H:%M:%S', time.localtime(look.at))} ")
+        right.stylize(style_of("bad" if stale else "good"))
     else:
         right = Text(f"▶ {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(look.at))} ", style_of("plan"))
     text.truncate(max(0, width - right.cell_len - 1), overflow="ellipsis", pad=True)
     return text.append(" ").append_text(right)
+
+
+def _age(look: Look) -> tuple[str, str]:
+    """How old the data is, and whether that is trouble."""
+    age = look.data_age_s
+    if age is None:
+        return ("no decision yet: fleetctl daemon start", "warn") if not _led(look) else ("no decision yet", "quiet")
+    said = f"data {age:.1f}s old" if age < 60 else f"data {ago(age)} old"
+    if age > _OLD_S:
+        return f"{said}: no controller decides? fleetctl daemon status", "bad"
+    return said, "quiet"
+
+
+def _led(look: Look) -> bool:
+    """Whether a controller holds the fleet."""
+    lease = look.view.lease
+    return lease is not None and lease.expires_at > look.at
 
 
 _OLD_S = 15.0

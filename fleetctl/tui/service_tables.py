@@ -11,12 +11,12 @@ from fleetctl.views.figures import dollars, figure
 from fleetctl.views.fleet import ServiceRow
 from fleetctl.views.looks import PoolLine, pool_lines
 
-SPARKS: Final = 24
+SPARKS: Final = 12
 """Characters of the picture of what was ready lately."""
 
 
 def service_columns(
-    ascii_only: bool, trace: Callable[[str], Sequence[DemandPoint]]
+    trace: Callable[[str], Sequence[DemandPoint]], *, ascii_only: bool
 ) -> tuple[TableColumn[ServiceRow], ...]:
     """Of the dashboard's own table; `trace` gives a Service's."""
 
@@ -27,7 +27,7 @@ def service_columns(
         return Cell(sparkline(values, ascii_only=ascii_only), "busy")
 
     def state(row: ServiceRow) -> Cell:
-        return Cell(state_text(row.state, ascii_only=ascii_only), state_tone(row.state))
+        return Cell(state_text(row.state), state_tone(row.state))
 
     def ready(row: ServiceRow) -> Cell:
         return Cell(f"{row.ready}/{row.desired}", "busy" if row.ready != row.desired else "")
@@ -46,7 +46,7 @@ def service_columns(
     return (
         TableColumn(header="SERVICE", cell=lambda row: Cell(row.name, "strong"), width=8, order=lambda row: row.name),
         TableColumn(header="GPU", cell=lambda row: Cell(row.gpu), width=7, drop=6, order=lambda row: row.gpu),
-        TableColumn(header="STATE", cell=state, width=11, order=lambda row: row.state),
+        TableColumn(header="STATE", cell=state, width=10, order=lambda row: row.state),
         TableColumn(header="READY", cell=ready, width=7, right=True, order=lambda row: row.ready),
         TableColumn(header="CONC/LIMIT", cell=load, width=10, right=True, drop=2, order=lambda row: row.concurrency),
         TableColumn(
@@ -59,7 +59,7 @@ def service_columns(
         TableColumn(
             header="TTFT",
             cell=lambda row: Cell("-" if row.promise.ttft_s is None else f"{row.promise.ttft_s:.2f}s"),
-            width=7,
+            width=6,
             right=True,
             drop=4,
             order=lambda row: row.promise.ttft_s,
@@ -74,9 +74,16 @@ def service_columns(
             order=lambda row: row.price_per_hour,
         ),
         TableColumn(
-            header="POLICY", cell=lambda row: Cell(row.policy, "quiet"), width=18, drop=7, order=lambda row: row.policy
+            header="POLICY", cell=lambda row: Cell(row.policy, "quiet"), width=13, drop=8, order=lambda row: row.policy
         ),
-        TableColumn(header="READY, 2H", cell=ready_lately, width=12, drop=8, stretch=True),
+        TableColumn(header="READY, 2H", cell=ready_lately, width=SPARKS, drop=7),
+        TableColumn(
+            header="WHY",
+            cell=lambda row: Cell(row.trouble or row.reason, "warn" if row.trouble else "quiet"),
+            width=30,
+            drop=9,
+            stretch=True,
+        ),
     )
 
 
@@ -122,10 +129,11 @@ def pool_columns() -> tuple[TableColumn[PoolLine], ...]:
 
 def pools() -> Listing[PoolLine]:
     return Listing(
-        kind="pool",
         crumb="pools",
         columns=pool_columns(),
         rows=lambda look, _: pool_lines(look.view, look.services),
         name_of=lambda one: one.name,
+        subject_of=lambda one: f"pool/{one.name}",
         empty="no pools",
+        played=False,
     )

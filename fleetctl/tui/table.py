@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,10 +17,13 @@ Row = TypeVar("Row")
 
 _GAP = 2
 """Columns between two cells."""
+_LINES_MAX = 400
+"""Lines kept as they were drawn: a few screens of them."""
+_STYLES_MAX = 100
+"""Tones times what they may stand on; a change of theme makes them anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """What stands in one place of a table, and in which colour of the theme."""
 
     text: str
@@ -46,6 +49,9 @@ class TableColumn(Generic[Row]):
     """What rows are sorted by in this column; None: not by this one."""
 
 
+_Key = tuple[tuple[Cell, ...], tuple[int, ...], bool, bool]
+
+
 class VirtualTable(ScrollView, Generic[Row], can_focus=True):
     """Rows under a header, one of them under the cursor. The cursor stays with its row's name when rows move.
 
@@ -66,7 +72,10 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
     VirtualTable { overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
     VirtualTable > .table--header { text-style: bold; color: $text-muted; }
     VirtualTable > .table--sorted { text-style: bold underline; color: $text; }
-    VirtualTable > .table--cursor { background: $primary 30%; text-style: bold; }
+    VirtualTable > .table--cursor { background: #1a222c; text-style: bold; }
+    VirtualTable:focus > .table--cursor { background: #1b3350; }
+    VirtualTable:ansi > .table--cursor { background: ansi_blue; color: ansi_bright_white; }
+    VirtualTable:nocolor > .table--cursor { text-style: bold reverse; }
     """
 
     class Chosen(Message):
@@ -75,6 +84,13 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         def __init__(self, table: "VirtualTable[Any]", name: str) -> None:
             super().__init__()
             self.table, self.row_name = table, name
+
+    class HeaderChosen(Message):
+        """A click on the header of a column."""
+
+        def __init__(self, header: str) -> None:
+            super().__init__()
+            self.header = header
 
     class Moved(Message):
         """The cursor stands on another row."""
@@ -98,12 +114,19 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         self._columns = tuple(columns)
         self._name_of = name_of
         self._tones = tones
-        self._empty = empty
+        self.empty = empty
+        """What is said where there are no rows."""
         self._unnamed = unnamed
         self._rows: Sequence[Row] = ()
         self._longest = 0
         self._cursor = 0
         self._sorted_by = ""
+        self._styles: dict[tuple[Style, str], Style] = {}
+        self._lines: dict[tuple[_Key, Style], Strip] = {}
+        self._drawn: dict[int, _Key] = {}
+        """By line of the screen, below the header."""
+        self._drawn_sorted_by = ""
+        self._fitted: tuple[tuple[int, int], list[TableColumn[Row]], list[int]] | None = None
 
     # what the app says
 
@@ -111,7 +134,7 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         """Take these rows in place of the ones before."""
         here = self.row_name
         self._rows = rows
-        self._longest = 0 if self._unnamed else max((len(self._name_of(row)) for row in rows), default=0)
+        self._longest = 0 if self._unnamed else max(map(len, map(self._name_of, rows)), default=0)
         self._sorted_by = sorted_by
         if here is not None and not (self._cursor < len(rows) and self._name_of(rows[self._cursor]) == here):
             self._cursor = next((at for at, row in enumerate(rows) if self._name_of(row) == here), self._cursor)
@@ -120,7 +143,23 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         grown = size != self.virtual_size
         if grown:
             self.virtual_size = size
-        self.refresh(layout=grown)
+        if grown or not rows or sorted_by != self._drawn_sorted_by:
+            self._drawn_sorted_by = sorted_by
+            self.refresh(layout=grown)
+        else:
+            self.refresh_changed()
+
+    def refresh_changed(self) -> None:
+        """Draw those lines again that look different now."""
+        width = self.scrollable_content_region.width
+        shown, widths = self._fit(width)
+        changed = [
+            Region(0, y, width, 1)
+            for y, before in self._drawn.items()
+            if before != self._key(y - 1 + self.scroll_offset.y, shown, widths)
+        ]
+        if changed:
+            self.refresh(*changed)
 
     @property
     def row(self) -> Row | None:
@@ -153,12 +192,29 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
             self.post_message(self.Chosen(self, name))
 
     def on_click(self, event: events.Click) -> None:
-        at = event.y + self.scroll_offset.y - 1
-        if event.y < 1 or not 0 <= at < len(self._rows):
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        if offset.y == 0:
+            header = self._header_at(offset.x)
+            if header:
+                self.post_message(self.HeaderChosen(header))
+            return
+        at = offset.y - 1 + self.scroll_offset.y
+        if not 0 <= at < len(self._rows):
             return
         if at == self._cursor and event.chain > 1:
             self.action_choose()
         self._go(at)
+
+    def _header_at(self, x: int) -> str:
+        """The header that is drawn in that column of the screen; empty: none."""
+        begins = 1
+        for column, room in zip(*self._fit(self.scrollable_content_region.width), strict=True):
+            if begins <= x < begins + room + _GAP:
+                return column.header
+            begins += room + _GAP
+        return ""
 
     def _go(self, to: int) -> None:
         to = max(0, min(to, len(self._rows) - 1))
@@ -170,6 +226,12 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         self.refresh()
         self.post_message(self.Moved(self, self._name_of(self._rows[to])))
 
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
     # drawing
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -177,26 +239,55 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         return max(3, len(self._rows) + 1)
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.scrollable_content_region.width
         shown, widths = self._fit(width)
         if y == 0:
             return self._header(shown, widths, width)
         at = y - 1 + self.scroll_offset.y
         if at >= len(self._rows):
-            text = f"  {self._empty}" if not self._rows and y == 2 else ""
+            self._drawn.pop(y, None)
+            text = f"  {self.empty}" if not self._rows and y == 2 else ""
             return Strip([Segment(text.ljust(width)[:width], self.rich_style + Style(dim=True))], width)
-        row = self._rows[at]
+        # What looks the same is the same object: whoever draws it further has it in its caches.
+        cells, *_ = key = self._key(at, shown, widths)
+        self._drawn[y] = key
+        line = self._lines.get((key, self.rich_style))
+        if line is None:
+            if len(self._lines) > _LINES_MAX:
+                self._lines.clear()
+            line = self._lines[key, self.rich_style] = self._line(at, shown, widths, cells, width)
+        return line
+
+    def _key(self, at: int, shown: Sequence[TableColumn[Row]], widths: Sequence[int]) -> _Key:
+        """All that a line looks like, but for the theme."""
+        row = self._rows[at] if at < len(self._rows) else None
+        cells = () if row is None else tuple(column.cell(row) for column in shown)
+        return cells, tuple(widths), at == self._cursor, self.has_focus
+
+    def _line(
+        self, at: int, shown: Sequence[TableColumn[Row]], widths: Sequence[int], cells: Sequence[Cell], width: int
+    ) -> Strip:
         base = self.rich_style
         if at == self._cursor:
             base += self.get_component_rich_style("table--cursor", partial=True)
         segments = [Segment(" ", base)]
-        for column, room in zip(shown, widths, strict=True):
-            cell = column.cell(row)
+        for column, room, cell in zip(shown, widths, cells, strict=True):
             text = cell.text if len(cell.text) <= room else cell.text[: room - 1] + "…"
             text = text.rjust(room) if column.right else text.ljust(room)
-            segments.append(Segment(text, base + self._tones(cell.tone) if cell.tone else base))
+            segments.append(Segment(text, self._toned(base, cell.tone)))
             segments.append(Segment(" " * _GAP, base))
         return Strip(segments).adjust_cell_length(width, base).crop(0, width)
+
+    def _toned(self, base: Style, tone: str) -> Style:
+        """Styles are added up once a tone and not once a cell."""
+        if not tone:
+            return base
+        found = self._styles.get((base, tone))
+        if found is None:
+            if len(self._styles) > _STYLES_MAX:
+                self._styles.clear()
+            found = self._styles[base, tone] = base + self._tones(tone)
+        return found
 
     def _header(self, shown: Sequence[TableColumn[Row]], widths: Sequence[int], width: int) -> Strip:
         plain = self.rich_style + self.get_component_rich_style("table--header", partial=True)
@@ -211,6 +302,11 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
 
     def _fit(self, width: int) -> tuple[list[TableColumn[Row]], list[int]]:
         """The columns that there is room for, and the room of each."""
+        if self._fitted is None or self._fitted[0] != (width, self._longest):
+            self._fitted = ((width, self._longest), *self._fit_now(width))
+        return self._fitted[1], self._fitted[2]
+
+    def _fit_now(self, width: int) -> tuple[list[TableColumn[Row]], list[int]]:
         first = self._columns[0]
         shown = [replace(first, width=max(first.width, self._longest)), *self._columns[1:]]
         while sum(column.width + _GAP for column in shown) + 1 - _GAP > width:

@@ -15,30 +15,46 @@ _STYLES = {
 _NONE = Style()
 
 _STATES = {
-    "ready": ("●", "*", "good"),
-    "idle": ("○", "o", "quiet"),
-    "down": ("○", "o", "quiet"),
-    "scaling": ("▲", "^", "busy"),
-    "starting": ("▲", "^", "busy"),
-    "rolling": ("▶", ">", "busy"),
-    "paused": ("‖", "|", "warn"),
-    "held": ("=", "=", "warn"),
-    "draining": ("▼", "v", "quiet"),
-    "failing": ("✗", "x", "bad"),
-    "aborted": ("✗", "x", "bad"),
-    "failed": ("✗", "x", "bad"),
-    "pending": ("◌", ".", "warn"),
-    "preparing": ("▲", "^", "busy"),
-    "loading": ("▲", "^", "busy"),
-    "asleep": ("◔", "z", "plan"),
-    "launching": ("▲", "^", "busy"),
-    "booting": ("▲", "^", "busy"),
-    "stopping": ("▼", "v", "quiet"),
-    "stopped": ("◌", ".", "plan"),
-    "terminating": ("▼", "v", "quiet"),
-    "terminated": ("○", "o", "quiet"),
+    "ready": ("●", "good"),
+    "idle": ("○", "quiet"),
+    "down": ("○", "quiet"),
+    "scaling": ("▲", "busy"),
+    "starting": ("▲", "busy"),
+    "rolling": ("▶", "busy"),
+    "going": ("▶", "busy"),
+    "paused": ("‖", "warn"),
+    "held": ("=", "warn"),
+    "draining": ("▼", "quiet"),
+    "failing": ("✗", "bad"),
+    "aborted": ("✗", "bad"),
+    "failed": ("✗", "bad"),
+    "lost": ("✗", "bad"),
+    "done": ("●", "good"),
+    "undone": ("○", "quiet"),
+    "pending": ("◌", "warn"),
+    "intended": ("◌", "warn"),
+    "preparing": ("▲", "busy"),
+    "loading": ("▲", "busy"),
+    "asleep": ("◔", "plan"),
+    "launching": ("▲", "busy"),
+    "booting": ("▲", "busy"),
+    "stopping": ("▼", "quiet"),
+    "stopped": ("◌", "plan"),
+    "terminating": ("▼", "quiet"),
+    "terminated": ("○", "quiet"),
 }
-"""Of Services, Replicas and Instances: glyph, the same in ASCII, tone."""
+"""Of Services, Replicas, Instances and Rollouts."""
+_KINDS = {
+    "hold": ("=", "quiet"),
+    "up": ("▲", "busy"),
+    "down": ("▼", "busy"),
+    "schedule": ("◷", "plan"),
+    "scale": ("▲", "busy"),
+    "warning": ("✗", "bad"),
+    "rollout": ("▶", "plan"),
+    "intent": ("›", "plan"),
+}
+"""Of what was decided and what happened."""
 
 
 def style_of(tone: str) -> Style:
@@ -46,11 +62,19 @@ def style_of(tone: str) -> Style:
     return _STYLES.get(tone, _NONE)
 
 
-def state_text(state: str, *, ascii_only: bool) -> str:
+def state_text(state: str) -> str:
     """`● ready`."""
-    glyph, plain, _ = _STATES.get(state.partition(" ")[0], ("·", "-", ""))
-    return f"{plain if ascii_only else glyph} {state}"
+    glyph, _ = _STATES.get(state.partition(" ")[0], ("·", ""))
+    return f"{glyph} {state}"
 
 
 def state_tone(state: str) -> str:
-    return _STATES.get(state.partition(" ")[0], ("", "", ""))[2]
+    return _STATES.get(state.partition(" ")[0], ("", ""))[1]
+
+
+def kind_glyph(kind: str) -> str:
+    return _KINDS.get(kind, ("·", ""))[0]
+
+
+def kind_tone(kind: str) -> str:
+    return _KINDS.get(kind, ("", ""))[1]

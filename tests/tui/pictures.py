@@ -1,12 +1,15 @@
 """A fleet of any size for the dashboard, made of plain records, and what a screen shows as text."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from fleet_world import a_service
 
-from fleetctl.model.decisions import Decision, Event, Inputs, Memory, StageNote
+from fleetctl.controller.journal import Entry
+from fleetctl.model.decisions import Decision, Event, Inputs, Memory, Plan, StageNote
 from fleetctl.model.instances import Instance, InstancePhase, Offer
 from fleetctl.model.names import InstanceId, PoolName, ProviderName, ReplicaId, ServiceName
 from fleetctl.model.replicas import Replica, ReplicaPhase, Stage
@@ -14,6 +17,7 @@ from fleetctl.model.services import Gpu, Slo
 from fleetctl.model.signals import Histogram, Load, Tally
 from fleetctl.model.snapshots import Intent
 from fleetctl.model.starts import Start
+from fleetctl.store import SqlStore
 from fleetctl.views.charts import DemandPoint
 from fleetctl.views.fleet import FleetView, service_rows
 from fleetctl.views.looks import Look
@@ -127,6 +131,45 @@ def a_look(*, services: int = 8, replicas: int = 3, at: float = NOW) -> Look:
         at=at, view=view, services=service_rows(view), events=events, starts=starts, traces=traces,
         max_cost_per_hour=400.0,
     )  # fmt: skip
+
+
+class Stored:
+    """A look written to a store as a controller would have: its files, its machines, and tick after tick."""
+
+    def __init__(self, store: SqlStore, look: Look) -> None:
+        self.store, self.look = store, look
+        lease = store.acquire("the tests' controller", ttl_s=1e6, now=look.at)
+        assert lease is not None
+        self._fence = lease.fence
+
+    def begin(self) -> None:
+        """All that is there, without any tick's decisions."""
+        view = self.look.view
+        for intent in view.intents:
+            self.store.put_service(intent.service, revision=intent.revision, at=intent.changed_at)
+        self._commit(
+            Plan(
+                at=self.look.at,
+                instances=view.instances,
+                replicas=view.replicas,
+                memories=tuple((ServiceName(name), memory) for name, memory in view.memories.items()),
+                rollouts=tuple(view.rollouts.values()),
+                events=tuple(reversed(self.look.events)),
+                starts=tuple(reversed(self.look.starts)),
+            ),
+        )
+
+    def tick(self, *, at: float, changed: Sequence[Replica] = ()) -> None:
+        """Decide the same again."""
+        decisions = tuple(replace(one, at=at) for one in self.look.view.decisions.values())
+        self._commit(Plan(at=at, decisions=decisions, replicas=tuple(changed)))
+
+    def _commit(self, plan: Plan) -> None:
+        entry = Entry(
+            at=plan.at, fence=self._fence, decisions=plan.decisions, begun=(), ended=(), in_flight=(),
+            unknown_providers=(), unknown_nodes=0, billed=len(self.look.view.instances),
+        )  # fmt: skip
+        self.store.commit(plan, fence=self._fence, journal=msgspec.json.encode(entry))
 
 
 def screen_text(app: Any) -> list[str]:

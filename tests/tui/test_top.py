@@ -53,14 +53,14 @@ async def test_the_first_screen_answers_what_it_costs_who_waits_and_whether_the_
     assert "least: code-32b" in text
     assert "▲ scaling" in text and "● ready" in text
     assert "demand = concurrency ÷ target a replica" in text
-    assert "Pools and standby" in text and "Starting now: chat-70b" in text
+    assert "Pools and standby" in text and "Starts by stage: code-32b" in text
 
 
 async def test_in_a_small_terminal_the_keys_1_to_4_choose_the_lower_panel() -> None:
     async with shown(size=SMALL) as (app, pilot):
         assert len(screen_text(app)) == 24
         assert found(app, "What was decided, and why") and not found(app, "Pools and standby")
-        for key, title in (("2", "Demand and replicas"), ("3", "Pools and standby"), ("4", "Starting now")):
+        for key, title in (("2", "Demand and replicas"), ("3", "Pools and standby"), ("4", "Starts by stage")):
             await pilot.press(key)
             await settled(pilot)
             assert found(app, title), "\n".join(screen_text(app))
@@ -114,7 +114,7 @@ async def test_a_filter_that_is_no_regular_expression_is_said_and_changes_nothin
 
 async def test_enter_goes_from_a_service_to_its_replicas_and_escape_back() -> None:
     async with shown() as (app, pilot):
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await settled(pilot)
         assert found(app, "services › replicas(code-32b)")
         assert found(app, "code-32b-1") and not found(app, "chat-70b-1")
@@ -132,7 +132,7 @@ async def test_the_cursor_stays_with_its_service_when_the_order_changes() -> Non
         app._source.next = replace(look, services=list(reversed(look.services)))
         app._read()
         await settled(pilot)
-        assert app.page.subject == before == "service/code-32b"
+        assert app.page.subject == before == "service/chat-70b"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_the_cursor_stays_with_its_service_when_the_order_changes() -> Non
         ("p", "replicas", "chat-70b-3"),
         ("n", "nodes", "chat-8b-m1"),
         ("c", "cost", "SO FAR"),
-        ("v", "events", "2 → 3: 0"),
+        ("v", "events", "▲ 2 → 3"),
         ("w", "starts", "chat-8b-0"),
         ("t", "schedules", "no service has a schedule"),
         ("r", "rollouts", "no rollout yet"),
@@ -167,7 +167,7 @@ async def test_the_command_line_goes_to_tables_and_services() -> None:
 
 async def test_scaling_asks_with_its_price_and_enter_means_no() -> None:
     async with shown() as (app, pilot):
-        await pilot.press("plus")
+        await pilot.press("down", "plus")
         await settled(pilot)
         assert found(app, "chat-70b: 3 → 4 replicas for 1h") and found(app, "/h")
         assert found(app, "fleetctl scale chat-70b=4 --for 1h")
@@ -211,7 +211,7 @@ async def test_a_store_that_cannot_be_read_is_said_and_the_last_look_stays() -> 
 
 async def test_old_data_is_called_old() -> None:
     look = a_look()
-    stale = replace(look, view=replace(look.view, at=look.at + 120.0))
+    stale = replace(look, at=look.at + 120.0)
     async with shown(stale) as (app, _):
         assert found(app, "data 2m old: no controller decides?")
 

@@ -12,7 +12,7 @@ from bed.places import cache
 from bed.slots import SLOTS, Slot, slot
 from bed.testbed import MACHINES, raised
 from fleetctl.node.keys import public_key
-from fleetctl.paths import home
+from fleetctl.wiring import home
 
 
 def say(text: str) -> None:

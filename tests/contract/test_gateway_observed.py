@@ -196,6 +196,7 @@ async def test_every_request_leaves_one_line_without_prompt_and_key(tmp_path: Pa
         ("answered", 200, ""), ("failed", 502, "upstream_failed"), ("refused", 404, "no_services"),
         ("cancelled", 0, ""),
     ]  # fmt: skip
+    assert [line["replica"] for line in lines] == ["r0", "r0", "", "r0"]
     first = lines[0]
     assert (first["service"], first["replica"], first["path"]) == ("chat", "r0", "/v1/x")
     assert first["bytes_in"] == 21

@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 
 import fleetctl
 from fleetctl.errors import Conflict, LeaseLost, NotFound, StoreFailure
+from fleetctl.model.changes import Change, IntentBefore, PoolBefore
 from fleetctl.model.decisions import Decision, Event, Memory, Plan
 from fleetctl.model.instances import Instance, InstancePhase, Offer
 from fleetctl.model.keys import ApiKey, EntryReport
@@ -42,6 +43,7 @@ from fleetctl.model.services import Gpu, Market, Pool, Service
 from fleetctl.model.snapshots import Intent, Lease, Override
 from fleetctl.model.starts import Start
 from fleetctl.store import JournalEntry, open_store
+from fleetctl.store.changes import CHANGES_AGE_S, CHANGES_KEPT
 from fleetctl.store.database import Database
 from fleetctl.store.documents import encode
 from fleetctl.store.postgres import PostgresDatabase
@@ -266,6 +268,86 @@ def test_a_closed_store_says_so_and_may_be_closed_again(store: SqlStore) -> None
 
     with pytest.raises(StoreFailure, match="closed"):
         store.load()
+
+
+# ---------------------------------------------------------------- changes that are taken back
+
+
+def kept(store: SqlStore, at: float, *, pool: Pool | None = None, command: str = "scale chat=3") -> Change:
+    """What a command does first: keep what is wanted of `chat`, and of the pool."""
+    found = next((one for one in store.intents()[0] if one.service.name == CHAT), None)
+    before = None if found is None else replace(found, revisions=())
+    pools = () if pool is None else (PoolBefore(pool=pool.name, declared=pool),)
+    change = Change(command=command, at=at, intents=(IntentBefore(service=CHAT, intent=before),), pools=pools)
+    store.put_change(change)
+    return store.changes_made(since=0.0)[0]
+
+
+def test_what_was_wanted_before_is_wanted_again(store: SqlStore) -> None:
+    store.put_pool(POOL, at=1.0)
+    store.put_service(SERVICE, revision="r1", at=1.0)
+    change = kept(store, 2.0, pool=POOL)
+    store.put_pool(replace(POOL, max=3), at=2.0)
+    store.put_service(replace(SERVICE, model="hf://m@2"), revision="r2", at=2.0)
+    store.set_override(CHAT, Override(replicas=3, held=True), at=2.0)
+    store.set_up(CHAT, False, at=2.0)
+    version = store.intents_version()
+
+    store.take_back(change, at=5.0)
+
+    ((intent,), (pool,)) = store.intents()
+    assert (intent.service, intent.revision, intent.up, intent.override) == (SERVICE, "r1", True, None)
+    assert (intent.changed_at, intent.declared_at) == (5.0, 5.0), "another revision is declared anew"
+    assert [one.name for one in intent.revisions] == ["r2", "r1"]
+    assert pool == POOL
+    assert store.intents_version() > version
+    assert store.changes_made(since=0.0) == []
+
+
+def test_what_was_not_declared_before_is_down_afterwards(store: SqlStore) -> None:
+    change = kept(store, 1.0, command="up")
+    store.put_service(SERVICE, revision="r1", at=1.0)
+
+    store.take_back(change, at=2.0)
+
+    ((intent,), _) = store.intents()
+    assert (intent.up, intent.service, intent.changed_at) == (False, SERVICE, 2.0)
+
+
+def test_the_same_revision_is_not_declared_anew(store: SqlStore) -> None:
+    store.put_service(SERVICE, revision="r1", at=1.0)
+    change = kept(store, 2.0, command="down chat")
+    store.set_up(CHAT, False, at=2.0)
+
+    store.take_back(change, at=3.0)
+
+    ((intent,), _) = store.intents()
+    assert (intent.up, intent.declared_at, intent.changed_at) == (True, 1.0, 3.0)
+
+
+def test_a_change_is_taken_back_once(store: SqlStore) -> None:
+    store.put_service(SERVICE, revision="r1", at=1.0)
+    change = kept(store, 2.0)
+    store.take_back(change, at=3.0)
+    before = store.intents()
+
+    with pytest.raises(Conflict, match="taken back by another command"):
+        store.take_back(change, at=4.0)
+
+    assert store.intents() == before
+
+
+def test_changes_are_the_newest_first_and_old_ones_are_forgotten(store: SqlStore) -> None:
+    for number in range(CHANGES_KEPT + 5):
+        kept(store, float(number), command=f"scale chat={number}")
+
+    made = store.changes_made(since=0.0)
+
+    assert [one.command for one in made[:2]] == [f"scale chat={CHANGES_KEPT + 4}", f"scale chat={CHANGES_KEPT + 3}"]
+    assert len(made) == CHANGES_KEPT
+    assert [one.at for one in store.changes_made(since=CHANGES_KEPT + 3.0)] == [CHANGES_KEPT + 4.0, CHANGES_KEPT + 3.0]
+    kept(store, CHANGES_KEPT + 4.5 + CHANGES_AGE_S, command="last")
+    assert [one.command for one in store.changes_made(since=0.0)] == ["last"]
 
 
 # ---------------------------------------------------------------- the user's side

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from fleetctl.decide.draft import own_pool
 from fleetctl.decide.planner import plan
+from fleetctl.decide.standing import own_pool
 from fleetctl.model.decisions import Action, Decision, Event, Memory, Outcome, Plan, Verb
 from fleetctl.model.images import image_name
 from fleetctl.model.instances import (
@@ -33,6 +33,7 @@ from fleetctl.model.nodes import (
     ReplicaStatus,
 )
 from fleetctl.model.notices import Notice, NoticeKind
+from fleetctl.model.orders import Order, Wish
 from fleetctl.model.places import Experience
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role, Stage
 from fleetctl.model.rollouts import Revision, Rollout, RolloutState
@@ -198,6 +199,8 @@ class World:
         # levers
         self.unreachable: set[ProviderName] = set()
         self.max_cost_per_hour: float | None = None
+        self.orders: dict[str, Order] = {}
+        """By subject."""
         self.refusals: dict[ProviderName, tuple[str, bool]] = {}
         """(error code, retryable) of every launch there."""
         self.lost_answers = 0
@@ -262,6 +265,9 @@ class World:
         key = ServiceName(name)
         wanted = None if replicas is None else Override(replicas=replicas, until=until)
         self.intents[key] = replace(self.intents[key], override=wanted, changed_at=self.now)
+
+    def order(self, subject: str, wish: Wish) -> None:
+        self.orders[subject] = Order(subject=subject, wish=wish, at=self.now)
 
     def load(self, requests: int, name: str = "chat") -> None:
         self.demand[ServiceName(name)] = requests
@@ -459,6 +465,7 @@ class World:
             in_flight=frozenset(self._begun),
             outcomes=outcomes,
             max_cost_per_hour=self.max_cost_per_hour,
+            orders=tuple(self.orders.values()),
         )
 
     def _take_over(self, made: Plan) -> None:

@@ -13,7 +13,11 @@ import typer
 from typer._click import Command, Context
 from typer._click.exceptions import ClickException, MissingParameter
 
+from fleetctl.cli.asked import ask
 from fleetctl.cli.commands import commands
+from fleetctl.cli.everywhere import taken
+from fleetctl.cli.topics import TOPICS
+from fleetctl.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(
@@ -31,6 +35,12 @@ FEWEST = 150
 def wrong(words: str, *, whole: bool = True) -> str:
     """Why this command line is none; empty: it is one. One that is only mentioned need not be `whole`."""
     given = [word for word in shlex.split(words.rstrip(". ")) if word not in ("…", "--help")]
+    if given[:1] == ["help"] and " ".join(given[1:]) in (*TOPICS, "TOPIC"):
+        return ""
+    try:
+        given, _ = taken(ask(given))
+    except UsageError as error:
+        return str(error)
     if given[:1] == ["help"]:  # `fleetctl help up` is `fleetctl up --help`
         given, whole = given[1:], False
     if not given or given[0] in (PLACE, "COMMAND"):
@@ -158,6 +168,10 @@ def test_command_lines_are_told_from_prose(text: str, lines: list[str]) -> None:
         ("down", "down needs names, or --all"),
         ("help status", "there is no command status"),
         ("help up", ""),
+        ("help output", ""),
+        ("help outputs", "there is no command outputs"),
+        ("ps -o wide --columns service,state", ""),
+        ("ps -o pdf", "'pdf' is no form of output (-o)"),
         ("up -f FILE", ""),
         ("validate fleet.yaml", ""),
         ("daemon stop", ""),

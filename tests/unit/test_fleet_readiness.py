@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fleet_world import START, World, a_service, scaled
 
-from fleetctl.decide.draft import own_pool
+from fleetctl.decide.standing import own_pool
 from fleetctl.model.instances import Wanted
 from fleetctl.model.names import PoolName
 from fleetctl.model.replicas import ReplicaPhase, Role

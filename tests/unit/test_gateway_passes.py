@@ -150,3 +150,19 @@ def test_keys_that_were_used_are_told_once_and_again_when_they_come_again() -> N
 
     assert (first, second, made.take_used()) == (("id-b",), (), ("id-a",))
     assert made.generation > generation  # a remembered head asks again, and is noted again
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        KeyEntry(id="k", sha256="no digest", tenant="acme"),
+        KeyEntry(id="k", sha256="00" * 32, tenant="acme", priority="urgent"),
+    ],
+)
+def test_an_identity_that_makes_no_sense_changes_nothing(wrong: KeyEntry) -> None:
+    made = entry(key("a"))
+
+    with pytest.raises(ValueError):
+        made.identify(Identity(required=False, tenants=(TenantEntry(name="acme"),), keys=(wrong,)), 0.0)
+
+    assert (code(made.admit(b"Bearer a", b"")), code(made.admit(b"", b""))) == ("id-a", "missing_api_key")

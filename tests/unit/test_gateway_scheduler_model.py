@@ -198,6 +198,8 @@ class ArbiterMachine(RuleBasedStateMachine):
         for replica in self.line.seating.replicas.values():
             there = [ticket for ticket, seat in self.where.items() if seat is replica.seat]
             assert replica.prefilling == sum(ticket.prefilling for ticket in there if not ticket.heard)
+            patient = [ticket for lane in self.line.waiting.lanes for ticket in lane.patient]
+            assert replica.awaited == sum(ticket.replica is replica for ticket in patient)
 
     @invariant()
     def nobody_waits_while_a_slot_can_be_used(self) -> None:

@@ -6,7 +6,8 @@ from scheduler_world import CHAT, Plane, a_ticket, places, route, tickets
 from fleetctl.gateway.limits import REST_FIRST_S, REST_LONGEST_S
 from fleetctl.gateway.scheduler.replicas import PACE_STEP_S, PROBE_PATIENCE_S
 from fleetctl.gateway.scheduler.ticket import Band, Fault, Phase, Ticket
-from fleetctl.model.names import ServiceName
+from fleetctl.model.names import ReplicaId, ServiceName
+from fleetctl.model.routes import Route, Upstream
 
 
 def test_requests_wait_in_order_until_a_replica_comes() -> None:
@@ -84,9 +85,9 @@ def test_a_replica_that_returns_with_requests_running_does_not_get_its_slots_twi
 def test_a_replica_at_another_address_is_another_incarnation() -> None:
     plane = Plane(route(("a", 1)))
     (first,) = plane.asks(a_ticket())
-    elsewhere = route(("a", 1)).upstreams[0].__class__(replica=first.seat.replica, address="10.0.0.2:1", slots=1)  # type: ignore[union-attr]
 
-    plane.route(route().__class__(service=CHAT, models=(), upstreams=(elsewhere,)))
+    elsewhere = Upstream(replica=ReplicaId("a"), address="10.0.0.2:1", slots=1)
+    plane.route(Route(service=CHAT, models=(), upstreams=(elsewhere,)))
     (second,) = plane.asks(a_ticket())
 
     assert first.seat is not None and second.seat is not None
@@ -351,6 +352,20 @@ def test_a_plane_that_answers_at_once_needs_no_stack() -> None:
 
     assert plane.view.answered == 3000
     assert plane.view.queued == plane.view.running == 0
+
+
+def test_what_comes_while_a_slot_is_given_out_is_not_forgotten() -> None:
+    plane = Plane(route(("a", 2)))
+    inner = a_ticket()
+
+    def ask_another(ticket: Ticket) -> None:
+        if inner.phase is Phase.NEW:
+            plane.asks(inner)
+
+    plane.on_grant = ask_another
+    plane.asks(a_ticket())
+
+    assert places(inner) == "a"
 
 
 def test_closing_refuses_what_waits_and_what_comes() -> None:

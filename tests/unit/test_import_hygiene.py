@@ -11,6 +11,13 @@ import pytest
 SDKS = frozenset({"boto3", "botocore", "google.cloud", "azure", "sky", "psycopg", "aiodocker"})
 HEAVY = frozenset({"typer", "rich", "pydantic", "yaml", "asyncio", "aiohttp", "textual", "uvloop"}) | SDKS
 FOR_A_LOOK = frozenset({"rich", "pydantic", "yaml", "aiohttp", "textual", "uvloop"}) | SDKS
+FOR_WORDS = HEAVY | {"dataclasses", "inspect", "msgspec", "typing", "re", "json", "pathlib", "fleetctl.model"}
+"""Neither for the version, nor for a name at a Tab."""
+FOR_A_QUICK_LOOK = (
+    FOR_A_LOOK
+    | {"typer", "asyncio", "ssl", "socket", "psutil", "hashlib", "secrets", "shutil", "difflib", "logging"}
+    | {"fleetctl.controller", "fleetctl.gateway", "fleetctl.providers", "fleetctl.node", "fleetctl.engines"}
+)
 
 RUN = """\
 import runpy, sys
@@ -49,9 +56,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     [
         pytest.param(("--help",), HEAVY, id="root help"),
         pytest.param((), HEAVY, id="no words"),
-        pytest.param(("--version",), HEAVY, id="version"),
-        pytest.param(("ps", "-o", "json"), FOR_A_LOOK, id="ps as json"),
-        pytest.param(("ps",), FOR_A_LOOK, id="ps"),
+        pytest.param(("--version",), FOR_WORDS, id="version"),
+        pytest.param(("help", "output"), FOR_WORDS, id="a topic"),
+        pytest.param(("__complete", "describe", "ch"), FOR_WORDS, id="a name at a Tab"),
+        pytest.param(("ps", "-o", "json"), FOR_A_QUICK_LOOK, id="ps as json"),
+        pytest.param(("-o", "wide", "ps", "-i"), FOR_A_QUICK_LOOK, id="ps, wide"),
+        pytest.param(("ps",), FOR_A_QUICK_LOOK, id="ps"),
+        pytest.param(("ps", "-ri"), FOR_A_LOOK, id="ps with words that typer reads"),
         pytest.param(("ps", "--help"), FOR_A_LOOK, id="help of a command"),
         pytest.param(("events", "-o", "json"), FOR_A_LOOK, id="events"),
     ],

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fleet_world import World, a_service, an_offer
 
-from fleetctl.cli.ps import beside_services
+from fleetctl.cli.fleet_lists import beside_services
 from fleetctl.model.services import Standby
 from fleetctl.views.fleet import FleetView
 

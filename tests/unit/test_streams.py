@@ -111,7 +111,9 @@ def test_who_watches_ends_soon_after_the_reader_is_gone(folder: Path, command: s
         assert process.stdout is not None
         assert process.stderr is not None
         if command == "ps":
-            assert process.stdout.readline() == "{\n", "what is watched is shown at once"
+            assert process.stdout.readline().startswith('{"type":"ADDED","object":{'), (
+                "what is watched is shown at once"
+            )
         process.stdout.close()
 
         code = process.wait(ENDS_S)

@@ -13,7 +13,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
 
-.PHONY: demo test check bench test-bed test-bed-down lock completions clean help
+.PHONY: demo test check bench test-bed test-bed-down lock completions man screenshots native test-native clean help
 help:
 	@echo "make demo | test | check | bench | bench-loop | test-bed | test-bed-down | lock | clean"
 
@@ -24,6 +24,17 @@ test: .venv/.dev
 	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract tests/tui $(NOT_CLOUDS)
 	$(PYTEST) tests/e2e $(NOT_CLOUDS)
 	$(NO_ROUTE) $(PYTEST) -n $(WORKERS) $(wildcard $(CLOUDS))
+
+# The gateway's hot path compiled, about a minute; it is the same without, and slower. docs/gateway.md, "Native".
+native: .venv/.dev
+	$(BIN)/python -m fleetctl.gateway.native_build
+
+test-native: .venv/.dev
+	@$(BIN)/python -m fleetctl.gateway.native_build; case $$? in \
+	  0) FLEETCTL_NATIVE=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(wildcard tests/*/test_*gateway*.py) ;; \
+	  69) echo "skipped" ;; \
+	  *) exit 1 ;; \
+	esac
 
 check: .venv/.dev
 	$(BIN)/ruff check .
@@ -38,6 +49,10 @@ test-bed: .venv/.dev
 
 test-bed-down: .venv/.dev
 	@PYTHONPATH=tests $(BIN)/python -m bed down
+
+# Pictures of the dashboard, of a fleet of records and of the demo played back: three minutes, rsvg-convert and pngquant.
+screenshots: .venv/.dev
+	$(BIN)/python docs/screenshots/make.py
 
 # bench/SUBJECT_*.py; JSON lines on stdout, tables on stderr
 bench: .venv/.dev
@@ -75,10 +90,18 @@ lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url -c requirements.lock --extra dev --group build -o requirements-dev.lock pyproject.toml
 
+# options.py is read from the commands themselves; scripts and the manual page are written from it.
 completions: .venv/.base
+	$(BIN)/python -m fleetctl.cli.lines > fleetctl/cli/options.py.new
+	mv fleetctl/cli/options.py.new fleetctl/cli/options.py
 	$(BIN)/fleetctl completion bash > completions/fleetctl.bash
 	$(BIN)/fleetctl completion zsh > completions/_fleetctl
 	$(BIN)/fleetctl completion fish > completions/fleetctl.fish
 
+man: build/man/man1/fleetctl.1
+build/man/man1/fleetctl.1: .venv/.base fleetctl/cli/options.py
+	mkdir -p $(@D)
+	$(BIN)/fleetctl completion man > $@
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import contextlib
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -75,7 +77,13 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def large_files(node: ImageNode) -> list[Path]:
-    return [path for path in node.folder.store.rglob("*") if path.is_file() and path.stat().st_size > MB]
+    found = []
+    for folder, _, names in os.walk(node.folder.store):  # which passes over what leaves meanwhile
+        for path in (Path(folder) / name for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size > MB:
+                    found.append(path)
+    return found
 
 
 def by_digest(name: str, digest: str) -> str:

@@ -89,7 +89,7 @@ EIGHT = (
     ),
     _Eighth(
         name="batch-eval", gpu="H100", per_hour=2.99, ready=0, desired=0, concurrency=0, target=32, ttft=(),
-        policy="schedule", since_s=2400.0, reason="schedule 30 0 * * * Europe/Berlin ended: max 0 until Monday 08:00",
+        policy="schedule", since_s=2400.0, reason="nobody asked for 40m; schedule 0 20 * * mon-fri Europe/Berlin has 4 from 20:00 on",
     ),
     _Eighth(
         name="whisper-v3", gpu="L4", per_hour=0.71, ready=0, desired=0, concurrency=0, target=16, ttft=(),
@@ -158,7 +158,7 @@ def eight(at: float = NOW) -> Look:
 
 def _service(one: _Eighth) -> Service:
     service = a_service(one.name, slo=Slo(ttft_s=2.0, percentile=95.0), gpu=(Gpu(name=one.gpu),))
-    schedule = (Schedule(cron="0 8 * * mon-fri", tz="Europe/Berlin", duration_s=36_000.0, min=4),)
+    schedule = (Schedule(cron="0 20 * * mon-fri", tz="Europe/Berlin", duration_s=36_000.0, min=4),)
     return replace(
         service,
         concurrency=int(one.target),
@@ -247,7 +247,9 @@ def _decision(one: _Eighth, at: float) -> Decision:
         binding="policy", reason=one.reason, stages=(StageNote(stage="policy", value=one.desired),),
         concurrency=one.concurrency, concurrency_most=one.concurrency, unknown=0, queued=one.queued,
         target=one.target, price_per_hour=one.per_hour * one.desired, standby=one.standby,
-        inputs=Inputs(at=at - 0.4, load=load, current=current, ready=one.ready),
+        inputs=Inputs(
+            at=at - 0.4, load=load, current=current, ready=one.ready, price_per_replica=one.per_hour
+        ),
     )  # fmt: skip
 
 

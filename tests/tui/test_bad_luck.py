@@ -48,7 +48,7 @@ async def test_a_store_of_a_newer_fleetctl_is_named_while_it_runs(fleet: Stored,
         assert found(app, "Services 8")
         with sqlite3.connect(tmp_path / "fleet.db") as database:
             database.execute("UPDATE schema_version SET version = 99")
-        app._read()
+        app.look_again()
         await settled(pilot)
         assert "upgraded by a newer fleetctl" in " ".join(" ".join(screen_text(app)).split()) and found(
             app, "Services 8"

@@ -130,7 +130,7 @@ async def test_the_cursor_stays_with_its_service_when_the_order_changes() -> Non
         before = app.page.subject
         assert isinstance(app._source, Fixed)
         app._source.next = replace(look, services=list(reversed(look.services)))
-        app._read()
+        app.look_again()
         await settled(pilot)
         assert app.page.subject == before == "service/chat-70b"
 
@@ -203,7 +203,7 @@ async def test_a_store_that_cannot_be_read_is_said_and_the_last_look_stays() -> 
     app = Top(Broken(a_look()), Setting())
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
-        app._read()
+        app.look_again()
         await settled(pilot)
         assert found(app, "the store cannot be read: the store is locked; fleetctl doctor")
         assert found(app, "Services 8")

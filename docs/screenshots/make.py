@@ -34,7 +34,8 @@ from test_screens import PAGES  # noqa: E402
 
 from fleetctl.controller.journal import read  # noqa: E402
 from fleetctl.store import SqlStore, open_store  # noqa: E402
-from fleetctl.tui.app import Setting, Top  # noqa: E402
+from fleetctl.tui.acting import Setting  # noqa: E402
+from fleetctl.tui.app import Top  # noqa: E402
 from fleetctl.views.looks import Source  # noqa: E402
 from fleetctl.views.past import Past  # noqa: E402
 
@@ -61,7 +62,7 @@ def main() -> int:
     parser.add_argument("--recording", type=Path)
     parser.add_argument("--all", type=Path)
     asked = parser.parse_args()
-    os.environ["TZ"] = "UTC"
+    os.environ.update(TZ="UTC", PYTHONPATH=str(ROOT))
     time.tzset()
     convert = converter()
     for name, (size, keys) in COMMITTED.items():

@@ -401,7 +401,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     'top': (
         'The live dashboard: services, demand, pools, decisions and prices; keys: ?',
         (
-            ('--read-only', 'read_only', '', 'Keys that change something are off'),
+            ('--read-only --read-write', 'read_only', '', 'Keys that change something are off; the usual thing in a context that is read-only or --typed'),
             ('--interval', 'interval', 'word', 'Between two looks at the store, as in 1s'),
             ('--at', 'at', 'word', 'As it was then: 10m (ago), or 2026-11-21T08:30:00Z'),
             ('--replay', 'replay', 'word', 'Play from then on, ten times as fast'),

@@ -13,6 +13,7 @@ from fleetctl.cli.moments import moment
 from fleetctl.cli.output import Format, Output
 from fleetctl.cli.session import duration_s, session
 from fleetctl.errors import MissingDependency, UsageError
+from fleetctl.paths import Home
 
 app = typer.Typer(add_completion=False)
 
@@ -22,7 +23,14 @@ INTERVAL_LEAST_S = 0.1
 
 @app.command()
 def top(
-    read_only: Annotated[bool, typer.Option("--read-only", help="Keys that change something are off")] = False,
+    read_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--read-only/--read-write",
+            show_default=False,
+            help="Keys that change something are off; the usual thing in a context that is read-only or --typed",
+        ),
+    ] = None,
     interval: Annotated[str, typer.Option("--interval", help="Between two looks at the store, as in 1s")] = "1s",
     at: Annotated[str | None, typer.Option("--at", help="As it was then: 10m (ago), or 2026-11-21T08:30:00Z")] = None,
     replay: Annotated[str | None, typer.Option("--replay", help="Play from then on, ten times as fast")] = None,
@@ -40,7 +48,8 @@ def top(
         # Textual draws on stderr, so that one as well.
         raise UsageError("top needs a terminal", hint="into a pipe: fleetctl ps --watch")
     try:
-        from fleetctl.tui.app import PLAYED_SPEED, Setting, Top
+        from fleetctl.tui.acting import Setting
+        from fleetctl.tui.app import PLAYED_SPEED, Top
         from fleetctl.tui.plainness import colours_here
     except ImportError as error:
         raise MissingDependency(f"the dashboard needs textual: {error}", hint="pip install 'fleetctl[tui]'") from error
@@ -58,6 +67,9 @@ def top(
             source = Past(now.store, listen=listen, since=moment(since), speed=speed, max_cost_per_hour=cap)
         else:
             source = Live(now.store, listen=listen, max_cost_per_hour=cap)
+        if now.home.context:
+            # What the dashboard asks of commands, it asks in this context, however it was chosen.
+            os.environ["FLEETCTL_CONTEXT"] = now.home.context
         if web:
             from fleetctl.tui.web import serve
 
@@ -65,8 +77,8 @@ def top(
             serve([f"--interval={interval}", *shown, *(["--ascii"] if ascii_only else [])], port=port)
             return
         setting = Setting(
-            context=now.config.name,
-            read_only=read_only or _served() or since is not None or bool(getattr(now.config, "read_only", False)),
+            context=now.home.context or now.config.name,
+            read_only=_served() or since is not None or _read_only(now.home, read_only),
             ascii_only=ascii_only or not _speaks_unicode(),
             colours="all" if _served() else colours_here(),
             interval_s=every_s,
@@ -75,6 +87,11 @@ def top(
         for stale in ("COLUMNS", "LINES"):
             os.environ.pop(stale, None)
         Top(source, setting).run()
+
+
+def _read_only(where: Home, asked: bool | None) -> bool:
+    """A context that forbids changes is not overruled; one that asks for its name before them may be."""
+    return where.read_only or (where.typed if asked is None else asked)
 
 
 def _served() -> bool:

@@ -60,7 +60,7 @@ def resize(draft: Draft, intent: Intent, desired: int, *, allowed: int | None) -
 
     going, staying = _split(draft, intent)
     ready = sum(1 for one in staying if one.phase is ReplicaPhase.READY)
-    surplus = len(going) - max(0, desired - (len(staying) if stays else ready))
+    surplus = len(going) - max(0, desired - ready)
     full = len(going) + len(staying) >= scaling.max and ready == len(staying)
     if surplus <= 0 and full and not stays and allowed != 0 and len(going) + ready > max(1, scaling.min):
         surplus = 1

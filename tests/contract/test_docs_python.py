@@ -26,7 +26,7 @@ def run(words: list[str], folder: Path, *, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**environment, "FLEETCTL_HOME": str(folder / "home"), "TMPDIR": str(folder)},
+        env={**environment, "FLEETCTL_HOME": str(folder / "home")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -55,6 +55,6 @@ def test_a_machine_that_shows_another_key_is_not_spoken_to(
 
 def _other(line: str) -> str:
     """A key of the same kind that is not the machine's."""
-    name, kind, key = line.split()[:3]
+    _, kind, key = line.split()[:3]
     swapped = key[:-12] + key[-12:].swapcase()
     return f"{kind} {swapped}"

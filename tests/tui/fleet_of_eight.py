@@ -89,7 +89,8 @@ EIGHT = (
     ),
     _Eighth(
         name="batch-eval", gpu="H100", per_hour=2.99, ready=0, desired=0, concurrency=0, target=32, ttft=(),
-        policy="schedule", since_s=2400.0, reason="nobody asked for 40m; schedule 0 20 * * mon-fri Europe/Berlin has 4 from 20:00 on",
+        policy="schedule", since_s=2400.0,
+        reason="nobody asked for 40m; schedule 0 20 * * mon-fri Europe/Berlin has 4 from 20:00 on",
     ),
     _Eighth(
         name="whisper-v3", gpu="L4", per_hour=0.71, ready=0, desired=0, concurrency=0, target=16, ttft=(),

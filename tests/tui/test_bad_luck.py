@@ -14,7 +14,8 @@ from test_top import LARGE, found, settled, shown
 from fleetctl.errors import Conflict, NotFound, StoreFailure, UsageError
 from fleetctl.model.decisions import Event
 from fleetctl.store import SqlStore, open_store
-from fleetctl.tui.app import Setting, Top
+from fleetctl.tui.acting import Setting
+from fleetctl.tui.app import Top
 from fleetctl.tui.commands import Leave, Run, Show, meaning
 from fleetctl.tui.plainness import ascii_of
 from fleetctl.tui.web import is_own

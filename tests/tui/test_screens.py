@@ -16,7 +16,8 @@ if __name__ == "__main__":
 from fleet_of_eight import eight
 from pictures import Fixed, screen_text
 
-from fleetctl.tui.app import Setting, Top
+from fleetctl.tui.acting import Setting
+from fleetctl.tui.app import Top
 
 SCREENS = Path(__file__).with_name("screens")
 SIZES = {"120x40": (120, 40), "80x24": (80, 24), "200x60": (200, 60)}

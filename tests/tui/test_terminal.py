@@ -4,6 +4,7 @@ import fcntl
 import importlib.util
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -121,13 +122,33 @@ def test_in_tmux_explain_and_playback_say_what_the_commands_say(home: Path, tmp_
         tmux.close()
 
 
+@pytest.mark.skipif(TMUX is None, reason="tmux is not installed: apt install tmux")
+def test_ctrl_c_ends_the_command_in_the_terminal_and_not_the_dashboard_behind_it(home: Path, tmp_path: Path) -> None:
+    tmux = Tmux(tmp_path, (120, 40), home)
+    try:
+        tmux.sees("Services 8")
+        tmux.press("Down", "l")
+        tmux.sees("$ fleetctl logs chat-8b-k3vq-1 -f")
+        tmux.press("C-c")
+        tmux.sees("Enter: back to the dashboard")
+        tmux.press("Enter")
+        tmux.sees("Services 8")
+        tmux.press("q")
+        assert tmux.code == 0
+    finally:
+        tmux.close()
+
+
 class Pty:
     """`fleetctl top` at the end of a bare terminal."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path | None, *options: str) -> None:
+        """`home`: None: what the environment says."""
         self.child, self.terminal = pty.fork()
         if self.child == 0:
-            os.environ.update(FLEETCTL_HOME=str(home), TERM="xterm-256color", LC_ALL="C.UTF-8")
+            os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
+            if home is not None:
+                os.environ["FLEETCTL_HOME"] = str(home)
             os.execv(sys.executable, [sys.executable, "-m", "fleetctl", "top", *options])
         self.said = b""
         self._status: int | None = None
@@ -240,3 +261,31 @@ def test_an_exported_width_is_not_believed_before_the_terminal(home: Path, tmp_p
     os.write(top.terminal, b"q")
 
     assert top.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("context", "options", "badge"),
+    [
+        (("--typed",), (), b"RO"),
+        (("--typed",), ("--read-write",), b"RW"),
+        (("--read-only",), ("--read-write",), b"RO"),
+        ((), (), b"RW"),
+        ((), ("--read-only",), b"RO"),
+    ],
+)
+def test_in_a_guarded_context_it_is_read_only(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: tuple[str, ...], options: tuple[str, ...],
+    badge: bytes,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("FLEETCTL_HOME", raising=False)
+    words = ["context", "add", "prod", "--home", str(home), *context]
+    subprocess.run([sys.executable, "-m", "fleetctl", *words], check=True, capture_output=True, timeout=60)
+    monkeypatch.setenv("FLEETCTL_CONTEXT", "prod")
+    top = Pty(None, *options)
+    top.until_said(b"vision-11b")
+    os.write(top.terminal, b"q")
+
+    assert top.end() == 0
+    crumb = re.sub(rb"\x1b\[[0-9;]*m", b"", top.said)
+    assert b"prod" in crumb and b"   " + badge in crumb

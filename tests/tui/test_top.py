@@ -9,7 +9,8 @@ from pictures import Fixed, a_look, screen_text
 from textual.pilot import Pilot
 
 from fleetctl.errors import StoreFailure
-from fleetctl.tui.app import Setting, Top
+from fleetctl.tui.acting import Setting
+from fleetctl.tui.app import Top
 from fleetctl.views.looks import Look
 
 LARGE, SMALL = (120, 40), (80, 24)

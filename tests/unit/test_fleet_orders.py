@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 from fleet_world import NO_STANDBY, World, a_service, an_offer, check_laws, scaled
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleetctl.decide.planner import plan
 from fleetctl.model.decisions import Verb
@@ -261,6 +263,36 @@ def test_nothing_is_placed_on_a_cordoned_instance() -> None:
 
     assert len({_on(one) for one in world.ready()}) == 2
     assert there.id in {one.id for one in world.held()}
+
+
+# laws
+
+STEPS = st.lists(st.tuples(st.sampled_from(["replica", "instance", "pool", "open"]), st.integers(0, 9)), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, least=st.integers(1, 3), spare=st.integers(0, 2))
+def test_whatever_is_drained_min_stays_ready_and_it_comes_to_rest(
+    steps: list[tuple[str, int]], least: int, spare: int
+) -> None:
+    world = a_world(held_at(least, max=least + spare))
+    world.settle()
+
+    for kind, index in steps:
+        if kind == "open":
+            world.orders.clear()
+        elif kind == "pool":
+            world.order("pool/chat", Wish.DRAIN if index % 2 else Wish.CORDON)
+        elif kind == "replica":
+            world.order(f"replica/{world.ready()[index % least].id}", Wish.DRAIN)
+        else:
+            held = world.held()
+            world.order(f"instance/{held[index % len(held)].id}", Wish.DRAIN if index % 2 else Wish.CORDON)
+        assert fewest_ready(world, 24.0) >= least
+    world.orders.clear()
+    world.settle()
+
+    assert len(world.ready()) == least
 
 
 def _on(replica: Replica) -> InstanceId:

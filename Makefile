@@ -13,12 +13,16 @@ BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
 BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
 
-.PHONY: demo test check bench test-bed test-bed-down lock completions man screenshots native test-native clean help
+.PHONY: demo demo-cast test check bench test-bed test-bed-down lock completions man screenshots native test-native clean help
 help:
 	@echo "make demo | test | check | bench | bench-loop | test-bed | test-bed-down | lock | clean"
 
 demo: .venv/.base
 	$(BIN)/fleetctl demo
+
+# A recording of it, from a real run in a terminal of its own; nothing is uploaded.
+demo-cast: .venv/.base
+	$(BIN)/python docs/demo/record.py docs/demo/demo.cast
 
 test: .venv/.dev
 	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract tests/tui $(NOT_CLOUDS)

@@ -188,7 +188,7 @@ _fleetctl() {
         'offers') options='--gpu -g --spot --region -r --provider -p --max-price --catalog' ;;
         'plan') options='--file -f --max-cost-per-hour --detailed-exitcode --out' ;;
         'ps') options='--replicas -r --instances -i --all -a --watch -w --interval' ;;
-        'top') options='--read-only --interval --at --replay --ascii --web --port' ;;
+        'top') options='--read-only --read-write --interval --at --replay --ascii --web --port' ;;
         'wait') options='--for --timeout' ;;
         'context add') options='--home --store --password-env --read-only --typed --force' ;;
         'daemon logs') options='--tail --follow -f' ;;

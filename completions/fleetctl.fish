@@ -201,7 +201,7 @@ complete -c fleetctl -n '__fleetctl_at "ps"' -l instances -s i -d 'List instance
 complete -c fleetctl -n '__fleetctl_at "ps"' -l all -s a -d 'Services that are down, too'
 complete -c fleetctl -n '__fleetctl_at "ps"' -l watch -s w -d 'Again and again; a pipe gets changes as JSON'
 complete -c fleetctl -n '__fleetctl_at "ps"' -l interval -x -d 'Between two looks with --watch'
-complete -c fleetctl -n '__fleetctl_at "top"' -l read-only -d 'Keys that change something are off'
+complete -c fleetctl -n '__fleetctl_at "top"' -l read-only -l read-write -d 'Keys that change something are off; the usual thing in a context that is read-only or --typed'
 complete -c fleetctl -n '__fleetctl_at "top"' -l interval -x -d 'Between two looks at the store, as in 1s'
 complete -c fleetctl -n '__fleetctl_at "top"' -l at -x -d 'As it was then: 10m (ago), or 2026-11-21T08:30:00Z'
 complete -c fleetctl -n '__fleetctl_at "top"' -l replay -x -d 'Play from then on, ten times as fast'

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from fleetctl.model.checks import Check
 from fleetctl.model.changes import Change
+from fleetctl.model.checks import Check
 from fleetctl.model.decisions import Decision, Event, Plan
 from fleetctl.model.gateways import GatewayBeat, GatewayGrant, GatewayOrders
 from fleetctl.model.history import Interval
@@ -227,7 +227,7 @@ class Store(Protocol):
         history: Sequence[tuple[ServiceName, Interval]] = (),
         spent: Spent | None = None,
     ) -> None:
-        """Store everything a Plan changes, the tick's journal entry, what came in and what was used, in one transaction."""
+        """Store a Plan's changes, the tick's journal entry, what came in and what was used, in one transaction."""
 
     def forget_service(self, service: ServiceName, *, fence: int) -> None:
         """Remove a Service that is down and has nothing left."""

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -20,7 +21,9 @@ import subprocess
 import sys
 import termios
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 DEMO = (sys.executable, "-m", "fleetctl", "demo")
@@ -30,11 +33,17 @@ LIMIT_S = 300.0
 """The demo takes about two and a half minutes; what takes twice that hangs."""
 LIMIT_BYTES = 8 << 20
 """Of output: thirty times what a cast may have to be kept here."""
+FRAME_S = 2.0
+"""Of a view that redraws itself, a frame each so often is kept: the demo redraws four times a second, which would make
+its recording eight times as large and no plainer."""
 PAUSE_S = 3.0
 """No pause in a recording is longer: nobody watches a terminal stand still."""
 ENDS_S = 15.0
 """From an interrupt to the end of the command; the demo clears its fleet away meanwhile."""
 READ_BYTES = 1 << 16
+UP = "\x1b[1A"
+FRAME = re.compile(r"\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)*")
+"""How rich begins to draw anew what it has drawn: it wipes the line that it is on, and as many above as there are."""
 TELLING = frozenset({"NO_COLOR", "CI", "COLUMNS", "LINES"})
 """Variables that would tell the command of another terminal than its own."""
 
@@ -71,11 +80,36 @@ def cast(pieces: Sequence[tuple[float, str]], *, width: int, height: int, title:
     header = {"version": 2, "width": width, "height": height, "title": title, "env": {"TERM": "xterm-256color"}}
     lines = [json.dumps(header)]
     last = shown = 0.0
-    for at, text in pieces:
+    for at, text in thinned(pieces):
         shown += min(at - last, PAUSE_S)
         last = at
         lines.append(json.dumps([round(shown, 3), "o", text], ensure_ascii=False))
     return "\n".join(lines) + "\n"
+
+
+def thinned(pieces: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The pieces without frames that the next one wipes whole, but for one each `FRAME_S`; no lasting text is lost."""
+    whole = "".join(text for _, text in pieces)
+    frames = list(FRAME.finditer(whole))
+    if not frames:
+        return list(pieces)
+    begins = [0, *accumulate(len(text) for _, text in pieces)]
+
+    def time_of(place: int) -> float:
+        return pieces[min(len(pieces), bisect_right(begins, place)) - 1][0]
+
+    kept = [(pieces[0][0], whole[: frames[0].start()])] if frames[0].start() else []
+    kept_at, wipes = -FRAME_S, ""
+    for frame, follows in pairwise([*frames, None]):
+        assert frame is not None
+        wipes = wipes or frame[0]  # of the frame that still stands, where those after it were left out
+        drawn = whole[frame.end() : len(whole) if follows is None else follows.start()]
+        at = time_of(frame.start())
+        if follows is not None and drawn.count("\n") == follows[0].count(UP) and at - kept_at < FRAME_S:
+            continue
+        kept.append((at, wipes + drawn))
+        kept_at, wipes = at, ""
+    return kept
 
 
 def output(
@@ -125,6 +159,9 @@ def output(
             size += len(data)
             if text := decoder.decode(data):
                 yield time.monotonic() - began, text
+    except BaseException:  # whoever listens has gone, or Ctrl-C: the command is not left behind
+        os.killpg(process.pid, signal.SIGINT)
+        raise
     finally:
         os.close(ours)
         try:

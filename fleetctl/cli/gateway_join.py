@@ -22,8 +22,8 @@ def run_joined(
 ) -> None:
     """Serve as one more gateway of the fleet in the store until it is told to end.
 
-    Without `store` it is the store of the fleet that FLEETCTL_HOME names. Certificate and number of workers stand in the
-    saved `gateway:` block of that home, where there is one; the port of its metrics and its log are the other
+    Without `store` it is the store of the fleet that FLEETCTL_HOME names. Certificate and number of workers stand in
+    the saved `gateway:` block of that home, where there is one; the port of its metrics and its log are the other
     gateway's. Raises `UsageError`, `NotFound`, `Conflict`.
     """
     if _NAME.fullmatch(name) is None:

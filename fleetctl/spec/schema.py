@@ -18,6 +18,7 @@ from fleetctl.model.services import (
     Slo,
     Standby,
 )
+from fleetctl.spec.daemon_documents import DaemonDoc
 from fleetctl.spec.documents import (
     DOCUMENTS,
     DirectionDoc,
@@ -34,7 +35,6 @@ from fleetctl.spec.documents import (
     SloDoc,
     StandbyDoc,
 )
-from fleetctl.spec.daemon_documents import DaemonDoc
 from fleetctl.spec.entry_documents import AccessLogDoc, ServiceQueueDoc, TenantFileDoc
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.spec.gateway_documents import GatewayFileDoc, QueueDoc, TenantDoc

@@ -73,7 +73,8 @@ class SqlStore:
     def put_service(self, service: Service, *, revision: str, at: float, paused: bool | None = None) -> None:
         """Declare (or change) a Service and want it up, and keep it as its newest revision, whole.
 
-        Clears nothing but an earlier `down`, and Schedules by command that its file has now; `paused`, where given, holds up its Rollout or lets it go on.
+        Clears nothing but an earlier `down`, and Schedules by command that its file has now; `paused`, where given,
+        holds up its Rollout or lets it go on.
         """
         with self._intent_write() as transaction:
             found = _intent(transaction, service.name)

@@ -1,15 +1,13 @@
 """`fleetctl top`: the dashboard. It reads the store and nothing else; what changes goes through the commands."""
 
 import asyncio
-import math
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from rich.text import Text
-from textual.app import App, ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.events import Resize
@@ -19,21 +17,18 @@ from textual.suggester import Suggester, SuggestFromList
 from textual.widgets import Input, Static
 
 from fleetctl.errors import FleetError
-from fleetctl.model.replicas import Role
-from fleetctl.tui.asking import ask, line
+from fleetctl.tui.acting import Acting, Setting
+from fleetctl.tui.asking import line
 from fleetctl.tui.commands import OFFERED, TABLES, Leave, Run, Show, meaning
 from fleetctl.tui.dashboard import PANELS, Dashboard
-from fleetctl.tui.dialogs import Question, Reading
-from fleetctl.tui.keys import KEYS, help_text, keys_line
+from fleetctl.tui.keys import KEYS, keys_line
 from fleetctl.tui.listing import ListPage
 from fleetctl.tui.page import Page
 from fleetctl.tui.panels import crumb_line
-from fleetctl.tui.plainness import AsciiOnly, Colours, SixteenColours
-from fleetctl.tui.proposals import Proposal, scaled, taken_down
+from fleetctl.tui.plainness import AsciiOnly, SixteenColours
+from fleetctl.tui.proposals import Proposal
 from fleetctl.tui.table import VirtualTable
 from fleetctl.tui.tables import tables
-from fleetctl.tui.terminal import run_in_terminal
-from fleetctl.views.fleet import ServiceRow
 from fleetctl.views.looks import Look, Source
 from fleetctl.views.past import Past
 
@@ -54,30 +49,18 @@ PAGES_MAX: Final = 12
 """Pages that `esc` goes back through; nobody goes in deeper than three."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """How the dashboard was called."""
-
-    context: str = "default"
-    read_only: bool = False
-    ascii_only: bool = False
-    colours: Colours = "all"
-    interval_s: float = 1.0
-
-
-class Top(App[None]):
+class Top(Acting):
     """The dashboard over one Source."""
 
     CSS_PATH = "app.tcss"
     TITLE = "fleetctl top"
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key.key, key.action, key.what, show=False, priority=key.first) for key in KEYS
     ]
 
     def __init__(self, source: Source, setting: Setting) -> None:
+        super().__init__(source, setting)
         self._plain = setting.colours != "all"
-        super().__init__(ansi_color=True if self._plain else None)
         # Textual takes an empty NO_COLOR for a wish, and answers one with greys.
         self.no_color = setting.colours == "none"
         self._drawn_with: list[LineFilter] = []
@@ -86,10 +69,7 @@ class Top(App[None]):
             self._drawn_with.append(NoColor() if self.no_color else SixteenColours())
         if setting.ascii_only:
             self._drawn_with.append(AsciiOnly())
-        self._source = source
-        self._setting = setting
         self._tables = tables(lambda: self._look.at if self._look is not None else 0.0)
-        self._look: Look | None = None
         self._shown_at = 0.0
         self._drawn = False
         """False: what has changed since is not drawn yet, because something else stands above the page."""
@@ -119,7 +99,7 @@ class Top(App[None]):
         self._command.display = False
         self._fit(self.size)
         self.set_interval(self._setting.interval_s, self._tick)
-        self._read()
+        self.look_again()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), *self._drawn_with]
@@ -130,7 +110,7 @@ class Top(App[None]):
     def on_app_focus(self) -> None:
         if self._away:
             self._away = 0
-            self._read()
+            self.look_again()
 
     def on_resize(self, resized: Resize) -> None:
         self._fit(resized.size)
@@ -155,9 +135,9 @@ class Top(App[None]):
         if self._away:
             self._away += 1
         if self._away % AWAY_LOOKS == 0:
-            self._read()
+            self.look_again()
 
-    def _read(self) -> None:
+    def look_again(self) -> None:
         """One read at a time; what is asked for meanwhile is answered by the next."""
         if not self._reading:
             self._reading = True
@@ -175,7 +155,7 @@ class Top(App[None]):
             self._reading = False
         self._take(look, failure)
         if look is not None and not look.whole:
-            self._read()
+            self.look_again()
 
     def _take(self, look: Look | None, failure: str) -> None:
         self.failure = failure
@@ -287,105 +267,6 @@ class Top(App[None]):
         if not self.page.sort(letter):
             self.notify(f"no column here begins with {letter.upper()}", timeout=2)
 
-    # texts
-
-    def action_tell(self, command: str) -> None:
-        """Show what a command says of what is selected."""
-        kind, _, name = self.page.subject.partition("/")
-        if not name:
-            self.notify("nothing is selected", timeout=2)
-            return
-        words = [command, f"{kind}/{name}"]
-        if command == "explain":
-            if kind != "service":
-                self.notify("explain tells of services: go to one first", timeout=3)
-                return
-            words = [command, name]
-            if isinstance(self._source, Past) and self._look is not None:
-                words += ["--at", _stamp(self._look.at)]
-        self._tell(words)
-
-    def _tell(self, words: list[str]) -> None:
-        self.run_worker(self._tell_now(words), exclusive=True, group="tell", exit_on_error=False)
-
-    async def _tell_now(self, words: list[str]) -> None:
-        answer = await ask(words, width=max(60, int(self.size.width * 0.9) - 6))
-        await self.push_screen(Reading(line(words), Text.from_ansi(answer.text or "(it said nothing)")))
-
-    def action_keys(self) -> None:
-        self.push_screen(Reading("keys", help_text(read_only=self._setting.read_only)))
-
-    async def action_logs(self) -> None:
-        await self._of_replica("logs", "-f")
-
-    async def action_shell(self) -> None:
-        if self._may_change("a shell"):
-            await self._of_replica("exec")
-
-    async def _of_replica(self, command: str, *more: str) -> None:
-        kind, _, name = self.page.subject.partition("/")
-        if kind == "service" and self._look is not None:
-            ready = [one.id for one in self._look.view.replicas_of(name) if one.address]
-            kind, name = ("replica", ready[0]) if ready else ("", "")
-        if kind != "replica" or not name:
-            self.notify("select a replica, or a service that has one", timeout=3)
-            return
-        try:
-            with self.suspend():
-                await asyncio.to_thread(run_in_terminal, [command, name, *more])
-        except SuspendNotSupported:
-            self.notify(f"this needs a terminal: {line([command, name])}", timeout=4)
-        self.refresh(layout=True)
-
-    # changes
-
-    def _may_change(self, what: str) -> bool:
-        if self._setting.read_only or isinstance(self._source, Past):
-            self.notify(f"{what}: this dashboard is read-only", severity="warning", timeout=3)
-            return False
-        return True
-
-    def _row(self) -> ServiceRow | None:
-        """The Service that is selected."""
-        kind, _, name = self.page.subject.partition("/")
-        rows = self._look.services if self._look is not None and kind == "service" else ()
-        row = next((row for row in rows if row.name == name), None)
-        if row is None:
-            self.notify("select a service", timeout=2)
-        return row
-
-    def action_scale(self, by: int) -> None:
-        row = self._row()
-        if row is not None and self._may_change("scaling"):
-            replicas = () if self._look is None else self._look.view.replicas_of(row.name)
-            placed = sum(1 for one in replicas if one.role is Role.SERVING and one.instance is not None)
-            self._propose(scaled(row, by, placed=placed))
-
-    def action_drain(self) -> None:
-        row = self._row()
-        if row is not None and self._may_change("taking a service down"):
-            self._propose(taken_down(row))
-
-    def _propose(self, proposal: Proposal | str) -> None:
-        """Ask first; a sentence says why there is nothing to ask."""
-        if isinstance(proposal, str):
-            self.notify(proposal, timeout=3)
-            return
-        words = list(proposal.words)
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.run_worker(self._do(words), exclusive=True, group="do", exit_on_error=False)
-
-        self.push_screen(Question(proposal.title, list(proposal.lines)), answered)
-
-    async def _do(self, words: list[str]) -> None:
-        answer = await ask(words, width=100, confirmed=True)
-        self.notify(
-            answer.text or "done", title=line(words), severity="information" if answer.code == 0 else "error", timeout=6
-        )
-        self._read()
-
     # the command line and the filter
 
     def action_command(self) -> None:
@@ -462,12 +343,12 @@ class Top(App[None]):
     def action_seek(self, direction: int) -> None:
         if isinstance(self._source, Past):
             self._source.seek(direction * SEEK_S)
-            self._read()
+            self.look_again()
 
     def action_play(self) -> None:
         if isinstance(self._source, Past):
             self._source.speed = 0.0 if self._source.speed else PLAYED_SPEED
-            self._read()
+            self.look_again()
 
 
 def _differ(before: Look, now: Look) -> bool:
@@ -478,9 +359,3 @@ def _differ(before: Look, now: Look) -> bool:
         or before.events is not now.events
         or before.whole != now.whole
     )
-
-
-def _stamp(at: float) -> str:
-    """To the millisecond, never before `at`: a tick of the same second would be missed."""
-    thousandths = math.ceil(at * 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(thousandths // 1000))}.{thousandths % 1000:03}Z"

@@ -1,11 +1,15 @@
 """The recorder of the demo, on commands that end in no time, and the recording that is kept."""
 
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
+from types import ModuleType
 
 import pytest
 from docs_pages import ROOT
@@ -13,6 +17,51 @@ from docs_pages import ROOT
 RECORD = ROOT / "docs/demo/record.py"
 KEPT = ROOT / "docs/demo/demo.cast"
 KEPT_BYTES_MAX = 300_000
+
+
+def recorder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("record", RECORD)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def screen(text: str) -> list[str]:
+    """The lines that a terminal shows in the end, of the few controls that a view that redraws itself uses."""
+    lines, row = [""], 0
+    for word in re.findall(r"\x1b\[1A|\x1b\[2K|\r|\n|[^\x1b\r\n]+", text):
+        match word:
+            case "\x1b[1A":
+                row -= 1
+            case "\x1b[2K":
+                lines[row] = ""
+            case "\r":
+                pass
+            case "\n":
+                row += 1
+                lines += [""] * (row + 1 - len(lines))
+            case _:
+                lines[row] += word
+    while not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def view(seed: int) -> list[tuple[float, str]]:
+    """What rich writes for a view that is drawn four times a second, in between lines that last."""
+    random, pieces, height, at = Random(seed), [(0.0, "starting")], 1, 0.0
+    for number in range(80):
+        at += 0.25
+        lasting = [f"event {number}"] if random.random() < 0.15 else []
+        drawn = [f"frame {number} line {line}" for line in range(random.randint(1, 5))]
+        wipe = "\r\x1b[2K" + "\x1b[1A\x1b[2K" * (height - 1)
+        text = wipe + "\r\n".join([*lasting, *drawn])
+        cut = random.randrange(len(text))  # a terminal is read in pieces of any size
+        pieces += [(at, text[:cut]), (at, text[cut:])] if cut else [(at, text)]
+        height = len(drawn)
+    return [*pieces, (at + 0.1, "\r\nthe end\r\n")]
 
 
 def recorded(folder: Path, *words: str, code: int = 0, options: tuple[str, ...] = ()) -> tuple[dict[str, object], str]:
@@ -75,6 +124,25 @@ def test_it_is_bounded(tmp_path: Path, code: str, ends: int) -> None:
     assert shown
     assert len(shown) < 64 << 20
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_frames_are_left_out_and_nothing_that_lasts(seed: int) -> None:
+    whole = view(seed)
+
+    kept = recorder().thinned(whole)
+
+    before, after = "".join(text for _, text in whole), "".join(text for _, text in kept)
+    assert screen(after) == screen(before)
+    assert re.findall(r"event \d+", after) == re.findall(r"event \d+", before)
+    assert len(kept) < 40
+    assert [at for at, _ in kept] == sorted(at for at, _ in kept)
+
+
+def test_a_plain_output_is_left_as_it_is() -> None:
+    pieces = [(0.0, "one\r\n"), (0.1, "two\r\n")]
+
+    assert recorder().thinned(pieces) == pieces
 
 
 def test_the_recording_that_is_kept_is_the_demos() -> None:

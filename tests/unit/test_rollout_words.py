@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fleet_world import START, a_service
 
-from fleetctl.cli.following import earlier, given_up_or_paused
 from fleetctl.cli.fleet_lists import SERVICES
+from fleetctl.cli.following import earlier, given_up_or_paused
 from fleetctl.decide.trial import told
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.decisions import Plan

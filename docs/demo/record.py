@@ -60,7 +60,7 @@ def main() -> int:
             sys.stdout.write(text)
             sys.stdout.flush()
     asked.file.write_text(cast(pieces, width=asked.width, height=asked.height, title=title), encoding="utf-8")
-    sys.stderr.write(f"{asked.file}: {asked.file.stat().st_size / 1000:.0f} kB, {len(pieces)} pieces\n")
+    sys.stderr.write(f"{asked.file}: {asked.file.stat().st_size / 1000:.0f} kB\n")
     return code[0]
 
 

@@ -2,9 +2,11 @@
 # PYTHON names the interpreter (3.11 or newer); uv is used where it is installed.
 PYTHON ?= python3
 PYTEST_ARGS ?=
-# Tests of this many processes at once where nothing is timed; fleets under load are tested one at a time.
+# Files of tests at once.
 WORKERS ?= 2
 CLOUDS := tests/contract/aws tests/contract/gcp tests/contract/azure tests/contract/sky tests/e2e/test_clouds.py
+# One at a time: machines of namespaces, and a real vLLM that takes every core.
+BED := tests/e2e/test_bed.py tests/e2e/test_cloud_init.py
 # Cloud tests run where no address but loopback is reached, as far as the user may make such a place.
 NO_ROUTE := $(shell unshare -n true 2>/dev/null && command -v ip >/dev/null && \
   echo 'unshare -n sh -c "ip link set lo up && exec \"\$$@\"" sh')
@@ -26,7 +28,8 @@ demo-cast: .venv/.base
 
 test: .venv/.dev
 	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract tests/tui $(NOT_CLOUDS)
-	$(PYTEST) tests/e2e $(NOT_CLOUDS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile tests/e2e $(NOT_CLOUDS) $(addprefix --ignore=,$(BED))
+	$(PYTEST) $(BED)
 	$(NO_ROUTE) $(PYTEST) -n $(WORKERS) $(wildcard $(CLOUDS))
 
 # The gateway's hot path compiled, about a minute; it is the same without, and slower. docs/gateway.md, "Native".

@@ -58,13 +58,13 @@ def test_a_typo_is_shown_with_its_line_and_the_right_word(bare: FleetHome) -> No
     ("words", "code", "message", "hint"),
     [
         pytest.param(("psx",), 2, "there is no command 'psx'", "did you mean: fleetctl ps", id="a command"),
-        pytest.param(("--hepl",), 2, "there is no option '--hepl'", "fleetctl --help", id="an option of the root"),
+        pytest.param(("--hepl",), 2, "there is no option '--hepl'", "did you mean --help?", id="an option of the root"),
         pytest.param(("ps", "--replica"), 2, "--replicas", "fleetctl ps --help", id="an option"),
         pytest.param(("daemon", "stat"), 2, "stat", "fleetctl daemon --help", id="a command of daemon"),
         pytest.param(("daemon",), 2, "status", "", id="no command of daemon"),
         pytest.param(("explain", "caht"), 4, "there is no service 'caht'", "did you mean chat?", id="a service"),
         pytest.param(("down", "chatt"), 4, "there is no service 'chatt'", "did you mean chat?", id="one to take down"),
-        pytest.param(("up", "caht"), 4, "no service caht in the files", "they declare: chat", id="one to bring up"),
+        pytest.param(("up", "caht"), 4, "no service caht in the files", "did you mean chat?", id="one to bring up"),
     ],
 )
 def test_a_wrong_word_is_answered_with_the_right_one(

@@ -170,7 +170,7 @@ async def test_a_gateway_that_ends_finishes_what_it_has_and_gives_its_slots_back
     async with several_gateways(service) as fleet, aiohttp.ClientSession() as session:
         await eventually("a replica", lambda: _ready(fleet, 1), within_s=60)
         other = await fleet.join("b", "--workers", workers)
-        assert (await ask(session, other.url, tokens=TOKENS)).whole(TOKENS)
+        await eventually("each of its processes serves", lambda: _answers(session, other.url), within_s=30)
         running = [asyncio.create_task(ask(session, other.url, tokens=100)) for _ in range(2)]
         await eventually("it runs them", lambda: _busy(fleet, "b", 2), within_s=FOLLOWS_S)
 
@@ -234,6 +234,12 @@ def test_a_gateway_joins_by_a_name_that_can_be_one(name: str) -> None:
 
     with pytest.raises(UsageError, match="no name for a gateway"):
         run_joined(name, store=None, listen=None, metrics=None, access_log=None)
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    """Eight at once, as its processes hear of the services one after another."""
+    answers = await asyncio.gather(*(ask(session, url, tokens=TOKENS) for _ in range(8)))
+    return all(answer.whole(TOKENS) for answer in answers)
 
 
 async def _serves(session: aiohttp.ClientSession, url: str) -> bool:

@@ -48,7 +48,10 @@ class Arbiter(Protocol[T_contra]):
     def finish(
         self, ticket: T_contra, now: float, *, answered: bool, input_tokens: int = 0, output_tokens: int = 0
     ) -> None:
-        """It is over, and its slot is free. Tokens as its engine counted them; 0: it did not say."""
+        """It is over, and its slot is free. Tokens as its engine counted them; 0: it did not say.
+
+        An answer that came in one piece needs no `hears` before.
+        """
 
     def cancel(self, ticket: T_contra, now: float) -> None:
         """The client has gone: leave the queue or the slot. One that is over stays as it is."""

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.gateway.access_log import AccessLog
-from fleetctl.gateway.limits import LISTEN_BACKLOG
+from fleetctl.gateway.limits import ACCEPTED_AT_ONCE, LISTEN_BACKLOG
 from fleetctl.gateway.plane import DataPlane
 from fleetctl.gateway.settings import Settings
 from fleetctl.gateway.tls import HANDSHAKE_TIMEOUT_S, renew, server_context
@@ -26,10 +27,10 @@ class Doors:
         self._servers: list[asyncio.Server] = []
 
     async def open(self, plane: DataPlane, sockets: Iterable[socket.socket]) -> None:
-        for one in sockets:
+        for one in [listener for given in sockets for listener in _several(given)]:
             self._servers.append(
                 await plane.loop.create_server(
-                    plane.client,
+                    cast("Callable[[], asyncio.BaseProtocol]", plane.client),
                     sock=one,
                     backlog=LISTEN_BACKLOG,
                     ssl=self._context,
@@ -69,6 +70,11 @@ class Doors:
         self.access_log = plane.access_log = open_access_log(settings)
         if old is not None:
             old.close()
+
+
+def _several(one: socket.socket) -> list[socket.socket]:
+    """The same listening socket under several numbers, each of which takes a connection in a turn of the loop."""
+    return [one, *(one.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
 
 
 def make_context(settings: Settings) -> ssl.SSLContext | None:

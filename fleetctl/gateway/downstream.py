@@ -28,12 +28,15 @@ _RESETS: Final = struct.pack("ii", 1, 0)
 """Linger on, for no time."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """One client. At most one request of it is served at a time; bytes of later ones wait, bounded."""
+class ClientConnection:
+    """One client. At most one request of it is served at a time; bytes of later ones wait, bounded.
+
+    An `asyncio.Protocol` by what it does, not by descent: the native build could not make such a class.
+    """
 
     __slots__ = (
         "_asked", "_begun", "_body", "_known", "_length", "_plane", "_reading", "_scanner", "_searched",
-        "_wait", "exchange", "held_bytes", "paused", "rests_since", "transport",
+        "_wait", "due", "exchange", "held_bytes", "paused", "rests_since", "transport",
     )  # fmt: skip
 
     def __init__(self, plane: "DataPlane") -> None:
@@ -51,6 +54,8 @@ class ClientConnection(asyncio.Protocol):
         self._body: bytearray | None = None
         self._scanner: ChunkScanner | None = None
         self._wait: Waits[ClientConnection] | None = None
+        self.due = b""
+        """An answer to be written at the end of this turn of the loop."""
         self.held_bytes = 0
         """Of the body, as counted by the plane."""
         self.exchange: Exchange | None = None
@@ -108,6 +113,8 @@ class ClientConnection(asyncio.Protocol):
         """A client that closes its half has gone: engines must not work for nobody."""
         if self.exchange is not None:
             self.transport.abort()
+        else:
+            self.flush()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -134,9 +141,27 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.resume()
 
+    def write(self, data: bytes) -> None:
+        """Now, and behind what is due."""
+        if self.due:
+            self.flush()
+        self.transport.write(data)
+
+    def write_soon(self, answer: bytes) -> None:
+        """A whole answer, with the others of this turn."""
+        if self.due:  # more than one request of its own in one turn
+            self.flush()
+        self.due = answer
+        self._plane.outgoing.add(self)
+
+    def flush(self) -> None:
+        data, self.due = self.due, b""
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
+
     def reply(self, answer: bytes, *, close: bool) -> None:
         """An answer of the gateway's own to the request being served."""
-        self.transport.write(answer)
+        self.write(answer)
         self.served(self._plane.now(), close=close)
 
     def refuse(self, refusal: Refusal, request_id: bytes) -> None:
@@ -156,6 +181,7 @@ class ClientConnection(asyncio.Protocol):
         if close or self._plane.stopping:
             self._reading = _LINGER
             self._wait_in(None)
+            self.flush()
             self.transport.close()
             return
         self._reading = _HEAD
@@ -175,7 +201,7 @@ class ClientConnection(asyncio.Protocol):
         self._release_body()
         self._begun = None
         self._reading = _LINGER
-        self.transport.write(encode_refusal(refusal, close=True))
+        self.write(encode_refusal(refusal, close=True))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._wait_in(self._plane.lingers)
@@ -186,6 +212,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading = _LINGER
         self._release_body()
         self._wait_in(None)
+        self.flush()
         self.transport.close()
 
     def reset(self) -> None:
@@ -281,7 +308,7 @@ class ClientConnection(asyncio.Protocol):
         self._body = bytearray()
         self._wait_in(self._plane.bodies)
         if asked.expects_continue and not rest:
-            self.transport.write(CONTINUE)
+            self.write(CONTINUE)
         if rest:
             self._read_body(rest)
 

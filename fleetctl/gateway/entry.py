@@ -71,19 +71,17 @@ class Entry:
         self._used: set[str] = set()
 
     def identify(self, identity: Identity, at: float) -> None:
-        """Take this in place of what was known. A key whose Tenant is not listed does not open. `at` is Unix time."""
+        """Take this in place of what was known. A key whose Tenant is not listed does not open. `at` is Unix time.
+
+        Raises `ValueError`, and nothing changes, for a digest or a priority that is none.
+        """
+        tenants = {tenant.name: tenant for tenant in identity.tenants}
+        keys = [(bytes.fromhex(key.sha256), key) for key in identity.keys if key.tenant in tenants]
+        self._by_digest = {digest: _pass(key, tenants[key.tenant]) for digest, key in keys}
+        self._expiring = [(key.expires_at, digest) for digest, key in keys if key.expires_at is not None]
+        heapify(self._expiring)
         self.generation += 1
         self.known, self.required = True, identity.required
-        tenants = {tenant.name: tenant for tenant in identity.tenants}
-        self._by_digest = {
-            bytes.fromhex(key.sha256): _pass(key, tenants[key.tenant]) for key in identity.keys if key.tenant in tenants
-        }
-        self._expiring = [
-            (key.expires_at, bytes.fromhex(key.sha256))
-            for key in identity.keys
-            if key.expires_at is not None and key.tenant in tenants
-        ]
-        heapify(self._expiring)
         self.advance(at)
 
     def advance(self, at: float) -> None:
@@ -121,10 +119,17 @@ class Entry:
 
 def _pass(key: KeyEntry, tenant: TenantEntry) -> Pass:
     """A key narrows its Tenant, and never widens it."""
-    band = _BANDS[tenant.priority]
+    band = _band(tenant.priority)
     if key.priority is not None:
-        band = max(band, _BANDS[key.priority])
+        band = max(band, _band(key.priority))
     services = None if tenant.services is None else frozenset(tenant.services)
     if key.services is not None:
         services = frozenset(key.services) if services is None else services & frozenset(key.services)
     return Pass(tenant.name, key.id, band, services)
+
+
+def _band(priority: str) -> Band:
+    band = _BANDS.get(priority)
+    if band is None:
+        raise ValueError(f"{priority!r} is no priority: it is high, normal or low")
+    return band

@@ -39,7 +39,7 @@ _REQUEST_BEGUN: Final = re.compile(TOKEN + rb"{1,32}+(?: |\Z)")
 class KnownHead:
     """A head that was judged. One that comes again, but for the digits of its Content-Length, is known by its bytes."""
 
-    __slots__ = ("_furthest", "content_length", "ending", "judged")
+    __slots__ = ("_furthest", "_newest", "_newest_length", "content_length", "ending", "judged")
 
     def __init__(self) -> None:
         self.content_length = 0
@@ -49,6 +49,9 @@ class KnownHead:
         self.ending = b""
         """What follows the digits, to the end of the head; empty where there are none."""
         self._furthest = 0
+        self._newest = b""
+        """The newest of these heads whole, and its length: many clients and engines repeat it."""
+        self._newest_length = 0
 
     def seal(self, head: bytes, digits: tuple[int, int] | None) -> None:
         """Remember the bytes it was read from, for `again`."""
@@ -64,6 +67,10 @@ class KnownHead:
         `content_length` is then that of the new one. Digits in place of digits change nothing in how the grammar reads
         a head, so nothing is judged anew.
         """
+        newest = self._newest
+        if newest and data.startswith(newest):
+            self.content_length = self._newest_length
+            return len(newest)
         judged = self.judged
         if not data.startswith(judged):
             return 0
@@ -74,8 +81,10 @@ class KnownHead:
         stop = data.find(ending, start, self._furthest)
         if stop < 0 or not (digits := data[start:stop]).isdigit():
             return 0
-        self.content_length = int(digits)
-        return stop + len(ending)
+        self.content_length = self._newest_length = int(digits)
+        stop += len(ending)
+        self._newest = data[:stop]
+        return stop
 
 
 class RequestHead(KnownHead):

@@ -8,8 +8,9 @@ INTERIM_ANSWERS_MAX: Final = 16
 """Answers of a replica before the one that counts (`100 Continue`, `103 Early Hints`); engines send none."""
 HEADERS_LIMIT: Final = 256
 """Header lines in one head; clients send about ten, proxies add about ten."""
-HEAD_REMEMBERED_LIMIT_BYTES: Final = 4096
-"""A head up to this is remembered, as a client sends the same one again and again; SDKs' have 500 bytes."""
+HEAD_REMEMBERED_LIMIT_BYTES: Final = 2048
+"""A head up to this is remembered, as a client sends the same one again and again; SDKs' have 500 bytes, and a client
+that sends others each time costs three copies of one for its connection."""
 HEADS_REMEMBERED_MAX: Final = 1024
 """Different heads kept for all connections together: one per client program and key, not per client."""
 CREDENTIAL_LIMIT_BYTES: Final = 512
@@ -77,6 +78,9 @@ ACCESS_LOGS_KEPT: Final = 4
 """Access logs put aside; older ones are deleted."""
 DRAIN_TIMEOUT_S: Final = 60.0
 """Running requests get this long to end when the gateway is told to stop."""
+ACCEPTED_AT_ONCE: Final = 8
+"""New connections taken in one turn of the event loop, where uvloop by itself takes one: a turn of a busy gateway lasts
+30 ms, and a thousand streams would take that many turns to come in. More would be asked in vain for each single one."""
 LISTEN_BACKLOG: Final = 4096
 """Connections the kernel accepts for us while we are busy; it lowers this to its own bound."""
 OPEN_FILES_WANTED: Final = 4096

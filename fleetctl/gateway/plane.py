@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable
 from functools import partial
 
-from fleetctl.errors import Conflict
 from fleetctl.gateway.access_log import AccessLog
 from fleetctl.gateway.arbitration import Arbiter, Bearer
 from fleetctl.gateway.downstream import ClientConnection
-from fleetctl.gateway.entry import Entry, Pass
+from fleetctl.gateway.entry import Pass
 from fleetctl.gateway.exchange import Exchange
 from fleetctl.gateway.http1_heads import RequestHead
 from fleetctl.gateway.limits import (
@@ -25,36 +23,31 @@ from fleetctl.gateway.limits import (
     STALL_TIMEOUT_S,
     TICK_S,
 )
-from fleetctl.gateway.lines import ServiceLine
-from fleetctl.gateway.measures import PlaneMeasures, stats_of
+from fleetctl.gateway.outgoing import Outgoing
 from fleetctl.gateway.own_answers import OwnAnswers
-from fleetctl.gateway.pools import Pools
 from fleetctl.gateway.prefixes import chain
 from fleetctl.gateway.probes import Probes
-from fleetctl.gateway.records import Records
 from fleetctl.gateway.refusals import SILENT, shutting_down
 from fleetctl.gateway.replies import LAST_CHUNK, Refusal, error_event
-from fleetctl.gateway.routing import Table
 from fleetctl.gateway.scheduler.arbiter import FairArbiter
 from fleetctl.gateway.scheduler.ticket import Fault, Phase, Seat
 from fleetctl.gateway.starvation import Starvation
+from fleetctl.gateway.steered import SteeredPlane
 from fleetctl.gateway.timeouts import Timeouts
 from fleetctl.gateway.tracing import TraceIds
 from fleetctl.gateway.upstream import UpstreamConnection
 from fleetctl.gateway.waits import Idles, Waits
 from fleetctl.gateway.wishes import apply_wishes, look_into
-from fleetctl.model.keys import EntryReport
 from fleetctl.model.names import ServiceName
-from fleetctl.model.routes import Identity, Routes
-from fleetctl.model.signals import QueueStats
 
 _log = logging.getLogger("fleetctl.gateway")
 
 _LOST_MIDWAY = "The replica that was answering was lost; the answer is incomplete."
 
 
-class DataPlane(Bearer[Exchange]):
-    """The state of one process that carries bytes. Give it Routes and an Identity, and connections through `client`.
+class DataPlane(SteeredPlane):
+    """The state of one process that carries bytes, and an `arbitration.Bearer`. Give it Routes and an Identity, and
+    connections through `client`.
 
     Without `arbiter_of` it decides by itself, with a FairArbiter; else capacity is the business of whoever hosts the
     arbiter, and of the Routes it gets only the names count.
@@ -68,115 +61,33 @@ class DataPlane(Bearer[Exchange]):
         connections_max: int,
         access_log: AccessLog | None = None,
     ) -> None:
-        self.loop = loop
-        self.now = time.monotonic  # not the loop's: uvloop counts whole milliseconds
-        self.stopping = False
-        self.fence = 0
-        self.epoch = ""
-        self.held_bytes = 0
-        """Of request bodies, as their clients count them."""
+        super().__init__(loop, access_log)
+        self.outgoing = Outgoing(loop)
         self.starvation = Starvation()
-        self.clients: set[ClientConnection] = set()
-        self.upstreams: set[UpstreamConnection] = set()
         self.heads: Waits[ClientConnection] = Waits(HEAD_TIMEOUT_S)
         self.idles: Idles[ClientConnection] = Idles(IDLE_TIMEOUT_S)
         self.bodies: Waits[ClientConnection] = Waits(BODY_TIMEOUT_S)
         self.stalls: Waits[ClientConnection] = Waits(STALL_TIMEOUT_S)
         self.crowds: Waits[ClientConnection] = Waits(PIPELINED_TIMEOUT_S)
         self.lingers: Waits[ClientConnection] = Waits(LINGER_TIMEOUT_S)
-        self.entry = Entry()
-        self.pools = Pools(loop)
         self.probes = Probes(loop)
         self.timeouts = Timeouts(self)
-        self.records = Records(self.now, access_log)
-        self.local: FairArbiter[Exchange] | None = None
-        """The arbiter, where it is in this process and this data plane hosts it."""
         self.arbiter: Arbiter[Exchange]
         if arbiter_of is None:
             self.arbiter = self.local = FairArbiter(self)
         else:
             self.arbiter = arbiter_of(self)
         self._connections_max = connections_max
-        self._began_at = time.time()
-        self._lines: dict[ServiceName, ServiceLine] = {}
-        self._table = Table()
         self._own = OwnAnswers()
         self._known_heads: dict[bytes, RequestHead] = {}
         self._trace_ids = TraceIds()
         self._stopping_refusal = shutting_down(DRAIN_TIMEOUT_S)
         self._ticking = loop.call_later(TICK_S, self._tick)
 
-    # what steers it
+    # what its host says
 
     def client(self) -> ClientConnection:
         return ClientConnection(self)
-
-    def route(self, routes: Routes) -> None:
-        """Take the controller's view in place of the one before. Raises `Conflict` for a fence that is out of date."""
-        if routes.epoch == self.epoch and routes.fence < self.fence:
-            raise Conflict(
-                f"these routes have fence {routes.fence}, and the gateway has already followed fence {self.fence}",
-                hint="another controller has taken over; stop this one",
-            )
-        self.fence, self.epoch = routes.fence, routes.epoch
-        given = {route.service: route for route in routes.routes}
-        self._table = Table(tuple(given.values()))
-        for service, route in given.items():
-            line = self._lines.get(service)
-            if line is None:
-                self._lines[service] = ServiceLine(route)
-            else:
-                line.probe_path = route.probe_path
-        for service in self._lines.keys() - given.keys():
-            del self._lines[service]  # what runs keeps its own reference
-        if self.local is not None:
-            self.local.configure(tuple(given.values()), self.now())
-        self.pools.close_unlisted()
-
-    def identify(self, identity: Identity) -> None:
-        """Who may enter, in place of what was known. Raises `ValueError` for a key whose digest is none."""
-        at = time.time()
-        self.entry.identify(identity, at)
-        if self.local is not None:
-            self.local.identify(identity, self.now(), at)
-
-    def entry_report(self) -> EntryReport:
-        """Who used this gateway since it began: Tenants' tokens, and the keys used since the last report."""
-        return EntryReport(
-            gateway=f"{os.getpid()}/{self._began_at:.2f}",
-            known=self.entry.known,
-            uses=self.local.quotas.used() if self.local is not None else (),
-            keys=self.entry.take_used(),
-        )
-
-    def stats(self) -> list[QueueStats]:
-        return stats_of(self.measures(), time.time())
-
-    def measures(self) -> PlaneMeasures:
-        return PlaneMeasures(
-            held_bytes=self.held_bytes,
-            client_connections=len(self.clients),
-            upstream_connections=len(self.upstreams),
-            unrouted=self.records.unrouted,
-            malformed=self.records.malformed,
-            log_dropped=self.records.dropped,
-            refusals=dict(self.records.refusals),
-            services=tuple(line.measures for line in self._lines.values()),
-            lines=self.local.views(self.now()) if self.local is not None else (),
-        )
-
-    @property
-    def access_log(self) -> AccessLog | None:
-        """May be replaced while requests run."""
-        return self.records.log
-
-    @access_log.setter
-    def access_log(self, log: AccessLog | None) -> None:
-        self.records.log = log
-
-    @property
-    def services(self) -> tuple[ServiceName, ...]:
-        return tuple(self._lines)
 
     @property
     def running(self) -> int:
@@ -274,8 +185,8 @@ class DataPlane(Bearer[Exchange]):
         if upstream is not None:
             exchange.upstream = None
             upstream.abandon()
-        self.arbiter.cancel(exchange, self.now())
         self.records.ended(exchange, "cancelled")
+        self.arbiter.cancel(exchange, self.now())
 
     # what the arbiter says
 
@@ -313,14 +224,13 @@ class DataPlane(Bearer[Exchange]):
     def answered_whole(self, exchange: Exchange, connection: UpstreamConnection, *, reusable: bool) -> None:
         """Its answer came in one piece and has gone to the client: all that the other calls do, at one time."""
         exchange.status = 200
-        exchange.body = exchange.head = b""
         exchange.first_s = now = self.now()
         if reusable:
             self.pools.keep(connection, now)
         arrived, usage = exchange.arrived_s, exchange.usage
         exchange.line.measures.observe_whole(exchange.seated_s - arrived, now - arrived, usage)
-        self.arbiter.hears(exchange, now)
-        self.records.answered(exchange)
+        if self.records.log is not None:
+            self.records.answered(exchange)
         exchange.client.served(now, close=exchange.close)
         self.arbiter.finish(exchange, now, answered=True, input_tokens=usage[0], output_tokens=usage[1])
 
@@ -375,7 +285,7 @@ class DataPlane(Bearer[Exchange]):
         client = exchange.client
         if between_events:
             # Ended as framed, the connection is kept: one that closes now would take the client's next request with it.
-            client.transport.write(error_event(_LOST_MIDWAY) + LAST_CHUNK)
+            client.write(error_event(_LOST_MIDWAY) + LAST_CHUNK)
             client.served(self.now(), close=exchange.close)
         elif until_close:
             client.reset()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from fleetctl.gateway.limits import CONNECT_TIMEOUT_S, POOL_IDLE_TIMEOUT_S, POOL_LIMIT
 from fleetctl.gateway.scheduler.ticket import Seat
@@ -99,8 +99,8 @@ class Pools:
         host, _, port = seat.address.rpartition(":")
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, connection = await self._loop.create_connection(make, host.strip("[]"), int(port))
+                _, connection = await self._loop.create_connection(cast(Any, make), host.strip("[]"), int(port))
         except (OSError, TimeoutError, ValueError):  # ValueError: an address without a port
             failed()
             return
-        opened(connection)
+        opened(cast("UpstreamConnection", connection))

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-import msgspec
-
+from fleetctl.gateway.asked_models import model_in
 from fleetctl.gateway.control_paths import steers
 from fleetctl.gateway.entry import OPEN, Pass
 from fleetctl.gateway.http1_heads import RequestHead
@@ -17,15 +16,6 @@ _NAMES_SHOWN_MAX: Final = 20
 """Names listed in a refusal; more do not help a reader."""
 _NAME_SHOWN_LENGTH: Final = 100
 """Of a name that a client sent; the rest is cut."""
-
-
-class _Asked(msgspec.Struct, frozen=True, gc=False):
-    """A body, of which only this is read; duplicates: the last one counts, as in the engines' own JSON parsers."""
-
-    model: str | None = None
-
-
-_BODY: Final = msgspec.json.Decoder(_Asked)
 
 
 class Named(NamedTuple):
@@ -179,8 +169,8 @@ class Table:
         wrong = ""
         model = None
         try:
-            model = _BODY.decode(body).model if body else None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # also a `model` that is no string
+            model = model_in(body) if body else None
+        except ValueError as error:
             wrong = str(error)
         named = chosen.scope.by_model.get(model) if model is not None else None
         if named is not None:

@@ -9,6 +9,7 @@ from fleetctl.gateway.doors import Doors, make_context, open_access_log
 from fleetctl.gateway.limits import DRAIN_TIMEOUT_S, TICK_S
 from fleetctl.gateway.listening import Claim, listen_at, listen_on
 from fleetctl.gateway.loops import run_loop
+from fleetctl.gateway.native import said
 from fleetctl.gateway.open_files import connections_within
 from fleetctl.gateway.plane import DataPlane
 from fleetctl.gateway.settings import Settings
@@ -33,6 +34,7 @@ def serve(
     with ExitStack() as held:
         path = settings.admin_socket
         claim = held.enter_context(Claim(path)) if path is not None else None
+        _log.info("the hot path runs as %s", said())
         connections_max = connections_within(settings.connections_max, settings.workers)
         context, access_log = make_context(settings), open_access_log(settings)
         if access_log is not None:

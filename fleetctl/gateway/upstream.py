@@ -24,18 +24,23 @@ _EVENTS_WITHOUT_TOKEN: Final = 2
 _HEAD, _COUNTED, _CHUNKED, _UNTIL_CLOSE = range(4)
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """One connection to one Seat. It goes back to the pool only after an answer that ended exactly as framed."""
+class UpstreamConnection:
+    """One connection to one Seat. It goes back to the pool only after an answer that ended exactly as framed.
+
+    An `asyncio.Protocol` by what it does, not by descent, as ClientConnection.
+    """
 
     __slots__ = (
         "_begun", "_events", "_interim", "_keep_alive", "_missing", "_paused", "_plane", "_reading", "_scanner", "_sse",
-        "_tail", "exchange", "heard", "rests_since", "seat", "served", "silent_s", "transport",
+        "_tail", "due", "exchange", "heard", "rests_since", "seat", "served", "silent_s", "transport",
     )  # fmt: skip
 
     def __init__(self, plane: "DataPlane", seat: Seat) -> None:
         self._plane = plane
         self.seat = seat
         self.exchange: Exchange | None = None
+        self.due = b""
+        """A request to be written at the end of this turn of the loop."""
         self.served = 0
         self.rests_since = 0.0
         """Since when it is in the pool."""
@@ -64,7 +69,8 @@ class UpstreamConnection(asyncio.Protocol):
         exchange.upstream = self
         self.silent_s = 0.0
         if len(exchange.body) <= _ONE_WRITE_BYTES:
-            self.transport.write(exchange.head + exchange.body)
+            self.due = exchange.head + exchange.body
+            self._plane.outgoing.add(self)
         else:
             self.transport.write(exchange.head)
             self.transport.write(exchange.body)
@@ -83,7 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard = True
         exchange = self.exchange
-        if exchange is None:  # nothing was asked: what comes now can only be mistaken for a later answer
+        if exchange is None or self.due:  # nothing was asked: this can only be mistaken for a later answer
             self.transport.abort()
             return
         try:
@@ -95,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._read_head(exchange, data)
             else:
                 self._note(exchange, data)
-                exchange.client.transport.write(data)
+                exchange.client.write(data)
         except BadFraming as error:
             self._sse = False  # the client may have half a chunk: nothing can be said any more
             self._fail(exchange, str(error))
@@ -103,9 +109,16 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         return False
 
+    def pause_writing(self) -> None:
+        """One request is bounded; a replica that does not take it is not sent another."""
+
+    def resume_writing(self) -> None:
+        """There is nothing more to send."""
+
     def connection_lost(self, error: Exception | None) -> None:
         self._plane.upstreams.discard(self)
         self._plane.pools.drop(self)
+        self.due = b""
         exchange = self.exchange
         if exchange is None:
             return
@@ -133,6 +146,7 @@ class UpstreamConnection(asyncio.Protocol):
     def abandon(self) -> None:
         """Nobody waits for the answer any more: the engine is to notice at once."""
         self.exchange = None
+        self.due = b""
         self.transport.abort()
 
     def fall_silent(self, exchange: Exchange) -> None:
@@ -187,7 +201,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _answer_whole(self, exchange: Exchange, head: AnswerHead, data: bytes, end: int) -> None:
         """The usual answer, all in one read behind a head that is known: what the long way does, in fewer steps."""
-        exchange.client.transport.write(
+        exchange.client.write_soon(
             b"%b%d%bx-request-id: %b\r\n\r\n%b"
             % (head.before, head.content_length, head.after, exchange.request_id, data[end:])
         )
@@ -234,20 +248,20 @@ class UpstreamConnection(asyncio.Protocol):
             self._pass_chunked(exchange, rest, forwarded)
         else:
             self._note(exchange, rest)
-            exchange.client.transport.write(forwarded + rest)
+            exchange.client.write(forwarded + rest)
 
     def _pass_counted(self, exchange: Exchange, data: bytes, head: bytes = b"") -> None:
         missing = self._missing - len(data)
         self._missing = missing
         if missing > 0:
             self._note(exchange, data)
-            exchange.client.transport.write(head + data if head else data)
+            exchange.client.write(head + data if head else data)
             return
         if missing < 0:  # More than was said: the client gets exactly the answer, the connection is of no more use.
             data = data[:missing]
         if data:
             self._note(exchange, data)
-        exchange.client.transport.write(head + data if head else data)
+        exchange.client.write(head + data if head else data)
         self._complete(exchange, reusable=self._keep_alive and not missing)
 
     def _pass_chunked(self, exchange: Exchange, data: bytes, head: bytes) -> None:
@@ -257,7 +271,7 @@ class UpstreamConnection(asyncio.Protocol):
             end = scanner.feed(data)
         except BadFraming:
             if head:
-                exchange.client.transport.write(head)
+                exchange.client.write(head)
             raise
         if data:
             self._note(exchange, data)
@@ -265,7 +279,7 @@ class UpstreamConnection(asyncio.Protocol):
         if scanner.keep:
             passed = b"".join(scanner.payload)
             scanner.payload.clear()
-        exchange.client.transport.write(head + passed if head else passed)
+        exchange.client.write(head + passed if head else passed)
         if end >= 0:
             self._complete(exchange, reusable=self._keep_alive and end == len(data))
 

@@ -20,6 +20,7 @@ _WINDOW_BYTES: Final = 256
 
 
 _STREAM_NEEDLE: Final = b'"stream"'
+_STREAMS: Final = (b'"stream":true', b'"stream": true')
 _STREAM: Final = re.compile(rb'"stream"\s*+:\s*+true')
 
 
@@ -30,17 +31,16 @@ def look_into(ticket: Ticket, body: bytes) -> None:
     size = len(body)
     ticket.size_bytes = size
     ticket.input_tokens = size // _TOKEN_BYTES or 1
-    start = size - _WINDOW_BYTES if size > _WINDOW_BYTES else 0
-    at = body.find(_OUTPUT_NEEDLE, start)
-    if at < 0 and start:
-        at = body.find(_OUTPUT_NEEDLE, 0, _WINDOW_BYTES)
+    at = body.find(_OUTPUT_NEEDLE, 0, _WINDOW_BYTES)
+    if at < 0 and size > _WINDOW_BYTES:
+        at = body.find(_OUTPUT_NEEDLE, size - _WINDOW_BYTES)
     if at >= 0 and (wanted := _OUTPUT.match(body, at)) is not None:
         ticket.output_tokens = int(wanted[1])
-    at = body.find(_STREAM_NEEDLE, start)
-    if at < 0 and start:
-        at = body.find(_STREAM_NEEDLE, 0, _WINDOW_BYTES)
+    at = body.find(_STREAM_NEEDLE, 0, _WINDOW_BYTES)
+    if at < 0 and size > _WINDOW_BYTES:
+        at = body.find(_STREAM_NEEDLE, size - _WINDOW_BYTES)
     if at >= 0:
-        ticket.streams = _STREAM.match(body, at) is not None
+        ticket.streams = body.startswith(_STREAMS, at) or _STREAM.match(body, at) is not None
 
 
 def apply_wishes(ticket: Ticket, asked: RequestHead) -> Refusal | None:

@@ -156,7 +156,8 @@ class Index:
             waiting = chosen.waiting[band] = OrderedDict()
             waiting[ticket] = None
             for replica in chosen.holders:
-                replica.wants.add(chosen, band, replica)
+                if chosen.home is replica or chosen.held_by(replica):
+                    replica.wants.add(chosen, band, replica)
         else:
             waiting[ticket] = None
         return chosen

@@ -23,7 +23,7 @@ from fleetctl.gateway.arbitration import Bearer
 from fleetctl.gateway.scheduler import shedding
 from fleetctl.gateway.scheduler.line import Line
 from fleetctl.gateway.scheduler.quotas import Quotas
-from fleetctl.gateway.scheduler.ticket import Fault, Phase, Seat, Ticket
+from fleetctl.gateway.scheduler.ticket import RUNNING, Fault, Phase, Seat, Ticket
 from fleetctl.gateway.scheduler.views import LineView, view_of
 from fleetctl.model.names import ServiceName
 from fleetctl.model.routes import Identity, Route
@@ -107,12 +107,12 @@ class FairArbiter(Generic[T]):
         self._lines[ticket.service].hears(ticket, now)
 
     def give_back(self, ticket: T, fault: Fault, now: float) -> None:
-        if ticket.phase is not Phase.RUNNING:
+        if ticket.phase is not RUNNING:
             raise ValueError("only a running request can be given back")
         self._lines[ticket.service].give_back(ticket, fault, now)
 
     def finish(self, ticket: T, now: float, *, answered: bool, input_tokens: int = 0, output_tokens: int = 0) -> None:
-        if ticket.phase is not Phase.RUNNING:
+        if ticket.phase is not RUNNING:
             raise ValueError("only a running request can be finished")
         self._lines[ticket.service].finish(ticket, now, answered, input_tokens, output_tokens)
 

@@ -17,7 +17,7 @@ OUTPUT_SHARE: Final = 0.05
 """Weight of the newest answer in the mean: about the last forty count."""
 DRAIN_SHARE: Final = 0.05
 """Weight of the newest quarter of a second in the drain rate: the last five seconds decide."""
-_UNLIMITED: Final = 1 << 60
+_UNLIMITED: Final = float(1 << 60)
 
 
 class PrefillRate:

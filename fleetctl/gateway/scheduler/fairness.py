@@ -28,7 +28,7 @@ _STALE_ENTRIES_SPARE: Final = 64
 class Share:
     """One tenant in one band of one Service."""
 
-    __slots__ = ("clock", "entry", "lane", "running", "tenant", "tickets", "waiting", "weight")
+    __slots__ = ("clock", "entry", "entry_clock", "lane", "running", "tenant", "tickets", "waiting", "weight")
 
     def __init__(self, lane: "Lane", tenant: str, weight: float) -> None:
         self.lane = lane
@@ -43,6 +43,8 @@ class Share:
         self.running = 0
         self.entry = 0
         """The number of its valid entry in the lane's heap; 0: it has none."""
+        self.entry_clock = 0.0
+        """By what it stands there: never after `clock`, and corrected when it comes to the top."""
 
 
 class Lane:
@@ -128,22 +130,26 @@ class Lane:
                 heappop(heap)
                 share.entry = 0
             elif clock < share.clock:
+                share.entry_clock = share.clock
                 heapreplace(heap, (share.clock, number, share))
             else:
                 return share
         return None
 
     def turn(self, share: Share) -> None:
-        """It is this tenant's turn: the band's time goes on to its clock, and one that was away catches up."""
-        if share.clock < self.clock:
-            share.clock = self.clock
-        else:
+        """It is this tenant's turn: the band's time goes on to its clock, or, if it was away, its clock to the band's.
+
+        One that waits and is behind the band's time was charged too much before, and keeps what it got back.
+        """
+        if share.clock > self.clock:
             self.clock = share.clock
+        elif not share.waiting:
+            share.clock = self.clock
 
     def settle(self, share: Share, change: float) -> None:
         """Correct its clock by what turned out otherwise, in virtual time."""
         share.clock += change
-        if change < 0 and share.entry:
+        if share.clock < share.entry_clock and share.entry:
             self._enter(share)
 
     def reweigh(self, share: Share, weight: float) -> None:
@@ -154,6 +160,7 @@ class Lane:
     def _enter(self, share: Share) -> None:
         self._numbers += 1
         share.entry = self._numbers
+        share.entry_clock = share.clock
         heappush(self._heap, (share.clock, self._numbers, share))
         if len(self._heap) > 4 * len(self.shares) + _STALE_ENTRIES_SPARE:
             self._heap = [entry for entry in self._heap if entry[2].entry == entry[1]]

@@ -16,7 +16,7 @@ from fleetctl.gateway.scheduler.fairness import INPUT_WEIGHT, LEAD_TOKENS, OUTPU
 from fleetctl.gateway.scheduler.quotas import Quotas
 from fleetctl.gateway.scheduler.replicas import Replica
 from fleetctl.gateway.scheduler.seating import Seating
-from fleetctl.gateway.scheduler.ticket import Fault, Phase, Seat, Ticket
+from fleetctl.gateway.scheduler.ticket import ANSWERED, RUNNING, Fault, Phase, Seat, Ticket
 from fleetctl.gateway.scheduler.waiting import Waiting
 from fleetctl.model.names import ServiceName
 from fleetctl.model.routes import Route
@@ -138,7 +138,7 @@ class Line:
         ticket.again = False
         ticket.links = seating.index.of(ticket.prefix) if len(ticket.prefix) > 1 else NO_LINKS
         if least is not None:
-            if ticket.links is not NO_LINKS or ticket.adapter:
+            if seating.listed > 1 and (ticket.links is not NO_LINKS or ticket.adapter):
                 may_wait = budget_s > 2 * PATIENCE_S and waiting.fits(
                     ticket, route.queue_limit, route.queue_limit_bytes
                 )
@@ -154,12 +154,8 @@ class Line:
                 if waiting.count:
                     self.pump(now)
                 return
-        while not waiting.fits(ticket, route.queue_limit, route.queue_limit_bytes):
-            youngest = waiting.youngest_after(ticket.band)
-            if youngest is None:
-                break
-            wait_s = self.wait_s(youngest.share.lane, youngest.share)
-            self._shed(youngest, shedding.displaced(self.service, wait_s), now)
+        if waiting.count >= route.queue_limit or waiting.size_bytes + ticket.size_bytes > route.queue_limit_bytes:
+            self._make_room(ticket, now)
         waiting.add(ticket)
         if ticket.links is not NO_LINKS:
             ticket.link = seating.index.join(ticket)
@@ -167,8 +163,10 @@ class Line:
             self.pump(now)
 
     def hears(self, ticket: Ticket, now: float) -> None:
-        if ticket.phase is Phase.RUNNING and not ticket.heard and self.seating.heard(ticket, now):
-            self.pump(now, ticket.replica)
+        if ticket.phase is RUNNING and not ticket.heard and self.seating.heard(ticket, now):
+            replica = ticket.replica
+            if replica.used < replica.limit and replica.prefilling < replica.prefills.window:
+                self.pump(now, replica)
 
     def give_back(self, ticket: Ticket, fault: Fault, now: float) -> None:
         replica = ticket.replica
@@ -192,13 +190,17 @@ class Line:
         self.seating.release(ticket)
         self.retried += 1
         ticket.avoids = avoids
-        self.waiting.add_again(ticket)
+        ticket.again = True
+        ticket.link = None
+        self.waiting.add(ticket)
         self.pump(now, replica)
 
     def finish(self, ticket: Ticket, now: float, answered: bool, input_tokens: int, output_tokens: int) -> None:
         replica, share = ticket.replica, ticket.share
         if answered:
-            ticket.phase = Phase.ANSWERED
+            if not ticket.heard:  # an answer in one piece
+                self.seating.heard(ticket, now)
+            ticket.phase = ANSWERED
             self.answered += 1
         else:
             ticket.phase = Phase.FAILED
@@ -214,7 +216,10 @@ class Line:
             cost = ((computed if computed > 0 else 0) * INPUT_WEIGHT + output_tokens * OUTPUT_WEIGHT) / share.weight
             share.lane.settle(share, cost - ticket.charge)
         self._quotas.ended(ticket, now, input_tokens, output_tokens, answered=answered)
-        self.pump(now, replica)
+        if self.waiting.count:
+            self.pump(now, replica)
+        else:
+            self.seating.free.enter(replica)
 
     def cancel(self, ticket: Ticket, now: float) -> None:
         self.cancelled += 1
@@ -252,7 +257,7 @@ class Line:
                         freed = None
                 if ticket is None and (freed is None or not alone):
                     freed = None
-                    least = free.least()
+                    least = free.least() if free.heap else None
                     if least is not None:
                         ticket = self._pick(least, now)
                 if ticket is not None:
@@ -322,7 +327,13 @@ class Line:
         return None
 
     def _take(self, ticket: Ticket, replica: Replica, now: float) -> Ticket:
-        self.waiting.remove(ticket)
+        waiting = self.waiting
+        if ticket.again:
+            waiting.remove(ticket)
+        else:  # the same without a detour: every request that waited comes through here
+            waiting.count -= 1
+            waiting.size_bytes -= ticket.size_bytes
+            ticket.share.lane.remove(ticket)
         self._seat(ticket, replica, now)
         return ticket
 
@@ -331,7 +342,7 @@ class Line:
         self.granted += 1
         output = self._output_tokens
         if 0 < ticket.output_tokens < output:
-            output = ticket.output_tokens
+            output = float(ticket.output_tokens)
         share = ticket.share
         charge = (ticket.uncached_tokens * INPUT_WEIGHT + output * OUTPUT_WEIGHT) / share.weight
         share.clock += charge
@@ -374,6 +385,16 @@ class Line:
             if estimate_s > budget_s:
                 return shedding.overloaded(self.service, estimate_s, budget_s)
         return None
+
+    def _make_room(self, ticket: Ticket, now: float) -> None:
+        """Displace the youngest of the latest band, as many as it takes."""
+        route, waiting = self._route, self.waiting
+        while not waiting.fits(ticket, route.queue_limit, route.queue_limit_bytes):
+            youngest = waiting.youngest_after(ticket.band)
+            if youngest is None:
+                return
+            wait_s = self.wait_s(youngest.share.lane, youngest.share)
+            self._shed(youngest, shedding.displaced(self.service, wait_s), now)
 
     def _expire(self, ticket: Ticket, now: float) -> None:
         """It leaves the queue; its client is told a moment later, by `_tell_late`."""

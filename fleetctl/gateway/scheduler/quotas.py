@@ -10,7 +10,6 @@ One request goes through `admit`, maybe `dispatched` and `returned` any number o
 Each is O(1) and may be repeated: what a request holds is noted in its Ticket and given back once.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, isfinite
 from typing import Final
@@ -19,7 +18,7 @@ from fleetctl.errors import UsageError
 from fleetctl.gateway.replies import Refusal
 from fleetctl.gateway.scheduler.ticket import Ticket
 from fleetctl.gateway.scheduler.token_buckets import TokenBucket
-from fleetctl.model.routes import Identity, TenantEntry, TenantUse
+from fleetctl.model.routes import Identity, TenantEntry, TenantLimits, TenantUse
 
 TENANTS_MAX: Final = 10_000
 """Tenants that are tracked; about 1 kB each, so that the largest list still takes only 10 MB."""
@@ -79,22 +78,31 @@ class Quotas:
             return None
         if now >= self._month_ends_s:
             self._begin_month(now)
-        account.roll(self._month)
-        tokens = max(0, ticket.input_tokens) + max(0, ticket.output_tokens)
-        refusal = self._month_refusal(account, tokens, now) or account.refusal(tokens, now)
-        if refusal is None:
-            ticket.held = account.hold(ticket, tokens, now)
-        return refusal
+        if account.month != self._month:
+            account.roll(self._month)
+        taken, made = ticket.input_tokens, ticket.output_tokens
+        tokens = (taken if taken > 0 else 0) + (made if made > 0 else 0)
+        if account.limited:
+            refusal = self._month_refusal(account, tokens, now) or account.refusal(tokens, now)
+            if refusal is not None:
+                return refusal
+            account.take(tokens, now)
+        account.in_flight += 1
+        account.reserved += tokens
+        ticket.held = _Held(account, tokens, now)
+        return None
 
     def dispatched(self, ticket: Ticket, now: float) -> None:
         """A replica has it."""
-        if isinstance(ticket.held, _Held):
-            ticket.held.dispatched = True
+        held = ticket.held
+        if isinstance(held, _Held):
+            held.dispatched = True
 
     def returned(self, ticket: Ticket, now: float) -> None:
         """The replica failed it before it had an answer, and it waits again."""
-        if isinstance(ticket.held, _Held):
-            ticket.held.dispatched = False
+        held = ticket.held
+        if isinstance(held, _Held):
+            held.dispatched = False
 
     def ended(
         self, ticket: Ticket, now: float, input_tokens: int = 0, output_tokens: int = 0, *, answered: bool = True
@@ -103,16 +111,26 @@ class Quotas:
 
         One that a replica failed (`answered` is false) costs its request and, unless they were counted, no tokens.
         """
-        held, ticket.held = ticket.held, None
+        held = ticket.held
         if not isinstance(held, _Held):
             return
+        ticket.held = None
         if now >= self._month_ends_s:
             self._begin_month(now)
-        used = max(0, input_tokens) + max(0, output_tokens)
-        if used == 0 and held.dispatched and answered:
-            used = held.input_tokens
-        held.account.roll(self._month)
-        held.account.settle(held, used if held.dispatched else 0, now)
+        account = held.account
+        if account.month != self._month:
+            account.roll(self._month)
+        used = 0
+        if held.dispatched:
+            used = (input_tokens if input_tokens > 0 else 0) + (output_tokens if output_tokens > 0 else 0)
+            if not used and answered:
+                used = max(0, ticket.input_tokens)
+        account.in_flight -= 1
+        account.reserved -= held.tokens
+        account.used += used
+        account.counted += used
+        if account.limited:
+            account.settle(held, used, now)
 
     def used(self) -> tuple[TenantUse, ...]:
         """What was counted here, of this month and, where there was one, the month before."""
@@ -151,32 +169,32 @@ class Quotas:
         self._month_ends_s = after.timestamp() - self._unix_offset_s
 
 
-@dataclass(slots=True, kw_only=True)
 class _Held:
-    """What one request has taken."""
+    """What one request has taken: one of the requests, and so many tokens of each limit that there was then."""
 
-    account: "_Account"
-    requests: int
-    """Of the bucket of requests; 0 where there was none."""
-    bucket_tokens: int | None
-    """Of the bucket of tokens; None: there was none."""
-    tokens: int
-    """Of the month."""
-    input_tokens: int
-    since_s: float
-    dispatched: bool = False
+    __slots__ = ("account", "dispatched", "of_requests", "of_tokens", "since_s", "tokens")
+
+    def __init__(self, account: "_Account", tokens: int, now: float) -> None:
+        self.account = account
+        self.tokens = tokens
+        self.since_s = now
+        self.dispatched = False
+        self.of_requests = account.requests is not None
+        self.of_tokens = account.tokens is not None
 
 
 class _Account:
     """One Tenant: its limits, and what is taken of them."""
 
     __slots__ = (
-        "_before", "_counted", "_month", "_requests", "_stay_s", "_tokens", "in_flight", "in_flight_limit",
-        "month_limit", "name", "reserved", "used",
+        "_before", "_stay_s", "counted", "in_flight", "in_flight_limit", "limited", "month", "month_limit", "name",
+        "requests", "reserved", "tokens", "used",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.limited = False
+        """By anything; else it is only counted."""
         self.in_flight = 0
         self.in_flight_limit: int | None = None
         self.month_limit: int | None = None
@@ -184,11 +202,12 @@ class _Account:
         """Tokens in the month, by all gateways as far as is known."""
         self.reserved = 0
         """Tokens that requests which wait or run may still use."""
-        self._requests: TokenBucket | None = None
-        self._tokens: TokenBucket | None = None
+        self.requests: TokenBucket | None = None
+        self.tokens: TokenBucket | None = None
         self._stay_s = STAY_AT_FIRST_S
-        self._month = ""
-        self._counted = 0
+        self.month = ""
+        """What `used` and `counted` are of."""
+        self.counted = 0
         """Tokens in the month, by this gateway."""
         self._before: TenantUse | None = None
 
@@ -196,33 +215,34 @@ class _Account:
         limits = entry.limits
         self.in_flight_limit = limits.in_flight
         self.month_limit = limits.tokens_per_month
-        self._requests = _changed(self._requests, limits.requests_per_minute, now)
-        self._tokens = _changed(self._tokens, limits.tokens_per_minute, now)
+        self.requests = _changed(self.requests, limits.requests_per_minute, now)
+        self.tokens = _changed(self.tokens, limits.tokens_per_minute, now)
+        self.limited = limits != TenantLimits()
         self.roll(month)
         if entry.month == month:
             self.used = max(self.used, entry.tokens_used)
 
     def roll(self, month: str) -> None:
-        if month == self._month:
+        if month == self.month:
             return
-        if self._counted:
-            self._before = TenantUse(tenant=self.name, month=self._month, tokens=self._counted)
-        self._month, self._counted, self.used = month, 0, 0
+        if self.counted:
+            self._before = TenantUse(tenant=self.name, month=self.month, tokens=self.counted)
+        self.month, self.counted, self.used = month, 0, 0
 
     def refusal(self, tokens: int, now: float) -> Refusal | None:
         """Why a request of so many tokens cannot be taken now; of two reasons the one that lasts longer."""
-        requests_s = 0.0 if self._requests is None else self._requests.wait_s(1, now)
-        tokens_s = 0.0 if self._tokens is None else self._tokens.wait_s(tokens, now)
-        if self._tokens is not None and tokens_s > 0 and tokens_s >= requests_s:
-            limit = self._tokens.rate_per_s * 60
+        requests_s = 0.0 if self.requests is None else self.requests.wait_s(1, now)
+        tokens_s = 0.0 if self.tokens is None else self.tokens.wait_s(tokens, now)
+        if self.tokens is not None and tokens_s > 0 and tokens_s >= requests_s:
+            limit = self.tokens.rate_per_s * 60
             return _refuse(
                 "tenant_tokens",
                 f"Tenant {self.name} may use {limit:.15g} tokens per minute, and this request may take {tokens}, "
                 "more than is left.",
                 tokens_s,
             )
-        if self._requests is not None and requests_s > 0:
-            limit = self._requests.rate_per_s * 60
+        if self.requests is not None and requests_s > 0:
+            limit = self.requests.rate_per_s * 60
             return _refuse(
                 "tenant_requests", f"Tenant {self.name} may send {limit:.15g} requests per minute, and has.", requests_s
             )
@@ -235,36 +255,21 @@ class _Account:
             )
         return None
 
-    def hold(self, ticket: Ticket, tokens: int, now: float) -> _Held:
-        held = _Held(
-            account=self,
-            requests=0 if self._requests is None else 1,
-            bucket_tokens=None if self._tokens is None else tokens,
-            tokens=tokens,
-            input_tokens=max(0, ticket.input_tokens),
-            since_s=now,
-        )
-        self.in_flight += 1
-        self.reserved += tokens
-        if self._requests is not None:
-            self._requests.take(1, now)
-        if self._tokens is not None:
-            self._tokens.take(tokens, now)
-        return held
+    def take(self, tokens: int, now: float) -> None:
+        if self.requests is not None:
+            self.requests.take(1, now)
+        if self.tokens is not None:
+            self.tokens.take(tokens, now)
 
     def settle(self, held: _Held, used: int, now: float) -> None:
-        self.in_flight -= 1
-        self.reserved -= held.tokens
-        self.used += used
-        self._counted += used
-        if self._requests is not None and not held.dispatched:
-            self._requests.give_back(held.requests, now)
-        if self._tokens is not None and held.bucket_tokens is not None:
-            self._tokens.give_back(held.bucket_tokens - used, now)  # what was used before there was a limit is not paid
+        if self.requests is not None and held.of_requests and not held.dispatched:
+            self.requests.give_back(1, now)
+        if self.tokens is not None and held.of_tokens:  # what was used before there was a limit is not paid
+            self.tokens.give_back(held.tokens - used, now)
         self._stay_s += STAY_SHARE * (max(0.0, now - held.since_s) - self._stay_s)
 
     def uses(self) -> tuple[TenantUse, ...]:
-        now = () if not self._counted else (TenantUse(tenant=self.name, month=self._month, tokens=self._counted),)
+        now = () if not self.counted else (TenantUse(tenant=self.name, month=self.month, tokens=self.counted),)
         return now if self._before is None else (self._before, *now)
 
 

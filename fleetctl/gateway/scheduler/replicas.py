@@ -111,7 +111,7 @@ class FreeReplicas:
     """Those that can take a request, the least loaded first. Entries may be out of date in the cheap direction: loads
     that grew are corrected when they come to the top, so that giving a request out costs the heap nothing."""
 
-    __slots__ = ("_entries", "heap", "_numbers")
+    __slots__ = ("_entries", "_numbers", "heap")
 
     def __init__(self) -> None:
         self.heap: list[tuple[float, int, Replica]] = []
@@ -156,6 +156,8 @@ class FreeReplicas:
                 heappop(heap)
                 self.leave(replica)
                 continue
+            if len(heap) == 1 and avoids is None:
+                return replica  # no other to be less loaded
             now = replica.used * replica.load_per_slot + replica.prefilling * replica.prefills.load_per_token
             if now > load + _LOAD_EPSILON:
                 replica.entry_load = now

@@ -16,7 +16,7 @@ from fleetctl.gateway.scheduler.affinity import (
 )
 from fleetctl.gateway.scheduler.estimates import DrainRate
 from fleetctl.gateway.scheduler.replicas import PACE_STEP_S, PROBE_PATIENCE_S, UNPACED, FreeReplicas, Replica
-from fleetctl.gateway.scheduler.ticket import Phase, Seat, Ticket
+from fleetctl.gateway.scheduler.ticket import RUNNING, Seat, Ticket
 from fleetctl.model.names import ReplicaId, ServiceName
 from fleetctl.model.routes import Route
 
@@ -128,7 +128,7 @@ class Seating:
             self.index.take(replica, ticket)
         elif ticket.adapter:
             self.index.take(replica, ticket)
-        ticket.phase = Phase.RUNNING
+        ticket.phase = RUNNING
         ticket.replica = replica
         ticket.seat = replica.seat
         ticket.uncached_tokens = uncached

@@ -32,16 +32,19 @@ class Waiting:
         yield from self.retries
 
     def add(self, ticket: Ticket) -> None:
-        """It waits for its turn."""
-        self._keep(ticket)
-        ticket.share.lane.add(ticket)
-
-    def add_again(self, ticket: Ticket) -> None:
-        """It was failed, and comes before all others."""
-        ticket.again = True
-        ticket.link = None
-        self._keep(ticket)
-        self.retries.add(ticket)
+        """It waits for its turn; or before all others, where it is tried again."""
+        ticket.phase = Phase.QUEUED
+        self.count += 1
+        self.size_bytes += ticket.size_bytes
+        deadlines = self._deadlines
+        heappush(deadlines, (ticket.deadline_s, ticket.number, ticket))
+        if len(deadlines) > 2 * self.count + _STALE_ENTRIES_SPARE:
+            self._deadlines = [entry for entry in deadlines if entry[2].phase is Phase.QUEUED]
+            heapify(self._deadlines)
+        if ticket.again:
+            self.retries.add(ticket)
+        else:
+            ticket.share.lane.add(ticket)
 
     def remove(self, ticket: Ticket) -> None:
         self.count -= 1
@@ -86,13 +89,3 @@ class Waiting:
             if lane.order:
                 return next(reversed(lane.order))
         return None
-
-    def _keep(self, ticket: Ticket) -> None:
-        ticket.phase = Phase.QUEUED
-        self.count += 1
-        self.size_bytes += ticket.size_bytes
-        deadlines = self._deadlines
-        heappush(deadlines, (ticket.deadline_s, ticket.number, ticket))
-        if len(deadlines) > 2 * self.count + _STALE_ENTRIES_SPARE:
-            self._deadlines = [entry for entry in deadlines if entry[2].phase is Phase.QUEUED]
-            heapify(self._deadlines)

@@ -144,6 +144,8 @@ class Worker:
             self._lost(None)
         link: Link[Down] = Link(Down, loop=self._loop, takes=self._remote.takes, lost=self._lost)
         await self._loop.create_unix_connection(lambda: link, sock=sock)
+        if not link.open:  # it has died meanwhile, and the next one's comes
+            return
         self._link = link
         self._remote.linked_by(link, Hello(self._post.number, os.getpid()))
 

@@ -20,6 +20,7 @@ from fleetctl.model.names import ServiceName
 from fleetctl.model.services import Gpu, Scaling, Service
 from fleetctl.model.signals import Load
 from fleetctl.model.snapshots import Intent, Override
+from fleetctl.store import open_store
 
 FLEET = """\
 kind: service
@@ -122,7 +123,17 @@ def test_what_commands_are_called_elsewhere_leads_to_those_that_there_are() -> N
         (("explan", "chat"), "did you mean: fleetctl explain"),
         (("status",), "did you mean: fleetctl ps"),
         (("xyzzy",), "see them all: fleetctl --help"),
-        (("provider", "stup"), "Did you mean 'setup'?"),
+        (("provider", "stup"), "no such command 'stup'\nhint: did you mean: fleetctl provider setup\n"),
+        (("stat",), "did you mean: fleetctl ps"),
+        (("bogus",), "see them all: fleetctl --help"),
+        (("outputt", "--help"), "did you mean: fleetctl help output"),
+        (("exit-code",), "did you mean: fleetctl help exit-codes"),
+        (("events", "--wach"), "no such option: --wach\nhint: did you mean --watch?\n"),
+        (("events", "--service", "x"), "hint: fleetctl events --help\n"),
+        (("demo", "--duration", "1s"), "hint: fleetctl demo --help\n"),
+        (("get", "pol"), "did you mean pools?"),
+        (("get", "policies"), "did you mean: fleetctl policy ls"),
+        (("ps", "--sort-by", "xyzzy"), "image, name, booting"),
         (("describe", "chta"), "did you mean service/chat?"),
         (("describe", "service/chta"), "did you mean service/chat?"),
         (("events", "chta"), "did you mean service/chat?"),
@@ -222,3 +233,72 @@ def decided(override: Override | None) -> int:
         at=100.0, load=Load(low=3.0, high=3.0, queued=3.0, oldest_wait_s=1.0, unknown=0), current=1, ready=1
     )
     return decide(intent, inputs, Memory())[0].desired
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("down", "chat"),
+        ("undo",),
+        ("scale", "chat=1"),
+        ("pause", "chat"),
+        ("resume", "chat"),
+        ("deploy", "chat", "--image", "i"),
+        ("rollback", "chat"),
+        ("rollout", "pause", "chat"),
+        ("pool", "cordon", "shared"),
+        ("pool", "drain", "shared"),
+        ("replica", "rm", "chat-1"),
+        ("standby", "set", "chat", "--steps", "1"),
+        ("schedule", "rm", "chat/1"),
+        ("keys", "revoke", "notebook"),
+    ],
+    ids=" ".join,
+)
+def test_what_changes_a_fleet_makes_none(
+    typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "none"))
+
+    ran = typed(*words)
+
+    assert (ran.code, ran.err.splitlines()[0]) == (4, f"error: there is no fleet in {tmp_path}/none yet")
+    assert not (tmp_path / "none" / "fleet.db").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("events",), ("up", "--no-wait"), ("apply",), ("scale", "chat=2", "--dry-run"), ("diff",), ("get", "events")],
+    ids=" ".join,
+)
+def test_every_list_for_programs_has_the_same_envelope(typed: Type, words: tuple[str, ...]) -> None:
+    ran = typed(*words, "-o", "json")
+
+    body = msgspec.json.decode(ran.out)
+    assert (ran.code, body["apiVersion"], body["kind"]) == (0, "fleetctl.dev/v1alpha1", "List")
+    assert isinstance(body["items"], list)
+
+
+def test_nothing_set_is_null_for_programs_and_a_dash_for_people(typed: Type) -> None:
+    items = msgspec.json.decode(typed("config", "view", "-o", "json").out)["items"]
+    values = {item["name"]: item["value"] for item in items}
+
+    assert (values["fleet.max_cost_per_hour"], values["max_cost_per_hour"]) == (None, None)
+    assert values["fleet.gateway_listen"] == "127.0.0.1:8080"
+    lines = typed("config", "view").out.splitlines()
+    assert "fleet.max_cost_per_hour          -" in lines[-2]
+
+
+def test_a_service_is_as_old_as_its_first_declaration(folder: Path, typed: Type) -> None:
+    def mail() -> Intent:
+        with contextlib.closing(open_store(str(folder / "home" / "fleet.db"), read_only=True)) as store:
+            return next(one for one in store.intents()[0] if one.service.name == "mail")
+
+    before = mail()
+    assert typed("scale", "mail=1", "--yes").code == 0
+    after = mail()
+
+    assert after.changed_at > before.changed_at
+    assert after.created_at == before.created_at > 0
+    (row,) = [one for one in msgspec.json.decode(typed("ps", "-o", "json").out)["items"] if one["name"] == "mail"]
+    assert row["age_s"] > after.changed_at - after.created_at

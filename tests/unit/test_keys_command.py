@@ -180,7 +180,7 @@ def test_a_name_is_free_again_once_its_key_is_revoked(typed: Type) -> None:
         (("create", "--name", "My Key"), 2, "--name 'My Key' is no name", "--name my-key"),
         (("create", "--name", "fk-mine"), 2, "looks like a key", "choose another --name"),
         (("revoke", "nothing-like-it"), 4, "there is no key 'nothing-like-it'", "fleetctl keys ls -a"),
-        (("crate",), 2, "no such command 'crate'", "fleetctl keys --help"),
+        (("crate",), 2, "no such command 'crate'", "did you mean: fleetctl keys create"),
     ],
 )
 def test_slips_are_told(declared: Type, words: tuple[str, ...], code: int, said: str, hint: str) -> None:

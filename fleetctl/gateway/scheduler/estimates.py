@@ -17,6 +17,8 @@ OUTPUT_SHARE: Final = 0.05
 """Weight of the newest answer in the mean: about the last forty count."""
 DRAIN_SHARE: Final = 0.05
 """Weight of the newest quarter of a second in the drain rate: the last five seconds decide."""
+DRAIN_SAMPLES_LEAST: Final = 4
+"""A drain rate is believed after a second of backlog: refusing on less would turn a first burst away."""
 _UNLIMITED: Final = float(1 << 60)
 
 
@@ -89,24 +91,35 @@ class PrefillRate:
 class DrainRate:
     """How many requests leave the queue per second and slot, while there is a queue."""
 
-    __slots__ = ("_granted", "_since_s", "per_slot")
+    __slots__ = ("_backlogged", "_first", "_granted", "_samples", "_since_s", "per_slot")
 
     def __init__(self) -> None:
         self.per_slot = 0.0
         """0: not known."""
         self._granted = 0
         self._since_s = 0.0
+        self._backlogged = False
+        """At the last look."""
+        self._samples = 0
+        self._first = 0.0
 
     def look(self, granted: int, slots: int, now: float, *, backlogged: bool) -> None:
-        """Called every quarter of a second with the grants so far. A time without a backlog is only a lower bound."""
+        """Called every quarter of a second with the grants so far. A time without a backlog is only a lower bound, and
+        so is one in which the backlog began: what was granted before it came says nothing of how fast it goes."""
         passed = now - self._since_s
         if passed <= 0:
             return
         if slots and self._since_s:
             sample = (granted - self._granted) / passed / slots
-            if not self.per_slot:
-                self.per_slot = sample if backlogged else 0.0
-            elif backlogged or sample > self.per_slot:
+            whole = backlogged and self._backlogged
+            if self._samples < DRAIN_SAMPLES_LEAST:
+                if whole:
+                    self._samples += 1
+                    self._first += sample / DRAIN_SAMPLES_LEAST
+                    if self._samples == DRAIN_SAMPLES_LEAST:
+                        self.per_slot = self._first
+            elif whole or sample > self.per_slot:
                 self.per_slot += min(1.0, DRAIN_SHARE * passed / 0.25) * (sample - self.per_slot)
         self._granted = granted
         self._since_s = now
+        self._backlogged = backlogged

@@ -371,6 +371,7 @@ def test_a_service_is_declared_changed_taken_down_and_brought_up_again(store: Sq
         up=False,
         override=override,
         changed_at=3.0,
+        created_at=1.0,
         declared_at=1.0,
         revisions=(Revision(name="r1", service=SERVICE, declared_at=1.0),),
     )
@@ -948,7 +949,8 @@ def test_any_intent_survives_being_stored(
     intents, pools = store.intents()
 
     kept = (Revision(name="r", service=service, declared_at=1.5),)
-    wanted = Intent(service=service, revision="r", override=override, changed_at=2.5, declared_at=1.5, revisions=kept)
+    declared = Intent(service=service, revision="r", created_at=1.5, declared_at=1.5, revisions=kept)
+    wanted = replace(declared, override=override, changed_at=2.5)
     assert wanted in intents
     assert pool in pools
 

@@ -17,7 +17,8 @@ BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
 
 .PHONY: demo demo-cast test check bench test-bed test-bed-down lock completions man screenshots native test-native clean help
 help:
-	@echo "make demo | test | check | bench | bench-loop | test-bed | test-bed-down | lock | clean"
+	@echo "make demo | demo-cast | test | test-native | check | bench | bench-SUBJECT | native | screenshots | man | completions"
+	@echo "     test-bed | test-bed-down | lock | clean"
 
 demo: .venv/.base
 	$(BIN)/fleetctl demo

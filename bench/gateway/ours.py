@@ -23,18 +23,20 @@ _PLAIN_ASYNCIO = (
 class Fleetctl(Candidate):
     """Queue, priority, fairness, affinity, a key on each request, metrics and strict parsing: all on."""
 
-    def __init__(self, *, uvloop: bool = True, tree: Path = TREE) -> None:
+    def __init__(self, *, uvloop: bool = True, native: bool = False, tree: Path = TREE) -> None:
         """`tree`: the checkout that is measured; another than ours to compare before and after."""
         self._uvloop = uvloop
+        self._native = native
         self._tree = tree.resolve()
         self.quick = uvloop
         beside = "" if self._tree == TREE else f" at {tree.name}"
-        self.name = f"fleetctl{'' if uvloop else ' on asyncio'}{beside}"
+        self.name = f"fleetctl{'' if uvloop else ' on asyncio'}{' native' if native else ''}{beside}"
 
     def launch(self, setting: Setting) -> Launch:
         how = ("-m", "fleetctl.gateway") if self._uvloop else ("-c", _PLAIN_ASYNCIO)
         given = ("--listen", f"127.0.0.1:{setting.port}", "--admin-socket", str(admin_socket(setting)))
-        return Launch(command=(sys.executable, *how, *given), env={"PYTHONPATH": str(self._tree)}, cwd=self._tree)
+        env = {"PYTHONPATH": str(self._tree), "FLEETCTL_NATIVE": "1" if self._native else "0"}
+        return Launch(command=(sys.executable, *how, *given), env=env, cwd=self._tree)
 
     def routed(self, setting: Setting) -> None:
         asyncio.run(self._routed(setting))

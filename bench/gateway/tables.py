@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fleetctl.gateway import native
 from gateway.candidates import UNIT, Candidate, peers
 from gateway.ours import Fleetctl
 from gateway.samples import Samples, Work, broken, middle, ranked, ratio
@@ -24,6 +25,10 @@ def asked(description: str) -> argparse.Namespace:
 def chosen(given: argparse.Namespace, *, always: tuple[str, ...] = ()) -> tuple[Candidate, ...]:
     """The candidates that were asked for, and those that a measure cannot do without."""
     ours: list[Candidate] = [Fleetctl(), Fleetctl(uvloop=False)]
+    if isinstance(built := native.found(), native.Build):
+        ours.insert(1, Fleetctl(native=True))
+    else:
+        print(f"without the native build: {built or 'there is none'}; make one: make native", file=sys.stderr)
     if given.beside is not None:
         ours.insert(1, Fleetctl(tree=given.beside))
     every = [*ours, *peers()]

@@ -21,7 +21,7 @@ from fleetctl.cli.declaring import (
     read_declaration,
     told_keys,
 )
-from fleetctl.cli.output import Format, Output, document
+from fleetctl.cli.output import Format, Output, items
 from fleetctl.cli.plan import show_plan
 from fleetctl.cli.planning import Standing, service_changes, standing_of
 from fleetctl.cli.saved_plan import SavedPlan, read_plan, refuse_dearer, refuse_drift
@@ -96,4 +96,4 @@ def _report(declared: Declaration, standing: Standing, costs: Costs, output: For
     if output is Format.NAME:
         sys.stdout.writelines(f"service/{one.name}\n" for one in changes)
     elif output is not Format.TABLE:
-        document({"items": changes}, output)
+        items(changes, output)

@@ -14,7 +14,7 @@ from fleetctl.cli.output import Column, Format, Output, emit
 from fleetctl.paths import Home, config_file
 from fleetctl.spec.contexts import Contexts, read_contexts
 from fleetctl.spec.fleet import FleetConfig
-from fleetctl.views.differences import plain_values, without_password
+from fleetctl.views.differences import NOTHING, plain_values, without_password
 from fleetctl.wiring import home, load_config
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What holds here, and where it is from.")
@@ -23,7 +23,7 @@ VARIABLES = (
     ("output", "FLEETCTL_OUTPUT", "table"),
     ("yes", "FLEETCTL_YES", "no"),
     ("no_input", "FLEETCTL_NO_INPUT", "no"),
-    ("max_cost_per_hour", "FLEETCTL_MAX_COST_PER_HOUR", "-"),
+    ("max_cost_per_hour", "FLEETCTL_MAX_COST_PER_HOUR", None),
     ("log", "FLEETCTL_LOG", "warning"),
 )
 """What an environment variable sets for each command line: its name here, the variable, and what holds without."""
@@ -34,7 +34,8 @@ class Value:
     """One value, and where it is from."""
 
     name: str
-    value: str
+    value: str | None
+    """None: nothing is set, and nothing holds without."""
     origin: str
     """environment NAME, FILE:LINE, the context NAME, or default."""
 
@@ -42,7 +43,7 @@ class Value:
 def _columns(*, origin: bool) -> tuple[Column[Value], ...]:
     shown: tuple[Column[Value], ...] = (
         Column(header="NAME", cell=lambda row: row.name),
-        Column(header="VALUE", cell=lambda row: row.value),
+        Column(header="VALUE", cell=lambda row: row.value or NOTHING),
     )
     return (*shown, Column(header="FROM", cell=lambda row: row.origin)) if origin else shown
 
@@ -70,7 +71,7 @@ def view(
 
 def _places(where: Home, known: Contexts, file: str) -> Iterator[Value]:
     by_variable = "environment FLEETCTL_CONTEXT" if os.environ.get("FLEETCTL_CONTEXT") else f"{file}:{known.line}"
-    yield Value(name="context", value=where.context or "-", origin=by_variable if where.context else "default")
+    yield Value(name="context", value=where.context or None, origin=by_variable if where.context else "default")
     held = known.contexts.get(where.context)
     line = "" if held is None else f"{file}:{held.line}"
     named = "environment FLEETCTL_HOME" if os.environ.get("FLEETCTL_HOME") else "default"
@@ -82,7 +83,7 @@ def _places(where: Home, known: Contexts, file: str) -> Iterator[Value]:
     yield Value(
         name="read_only", value="yes" if where.read_only else "no", origin=line if where.read_only else "default"
     )
-    yield Value(name="confirm", value="name" if where.typed else "-", origin=line if where.typed else "default")
+    yield Value(name="confirm", value="name" if where.typed else None, origin=line if where.typed else "default")
 
 
 def _variables() -> Iterator[Value]:
@@ -102,4 +103,5 @@ def _settings(where: Home) -> Iterator[Value]:
         saved = at is not None and usual.get(path) != text
         if path == "store_url" and where.store_url is not None:
             continue  # told above, with the context
-        yield Value(name=f"fleet.{path}", value=text, origin=f"{where.config}:{at}" if saved else "default")
+        value = None if text == NOTHING else text
+        yield Value(name=f"fleet.{path}", value=value, origin=f"{where.config}:{at}" if saved else "default")

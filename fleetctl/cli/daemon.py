@@ -118,7 +118,8 @@ def status(output: Output = Format.TABLE) -> None:
         live = lease_is_live(now.store, view.at)
         age = "never" if view.age_s is None else f"{ago(view.age_s)} ago"
         if not live:
-            raise NotFound(f"no controller is running; the last decision was {age}", hint="fleetctl daemon start")
+            last = "nothing was decided yet" if view.age_s is None else f"the last decision was {age}"
+            raise NotFound(f"no controller is running; {last}", hint="fleetctl daemon start")
         assert lease is not None
         process = holder_process(lease.holder)
         health = health_of(daemon_socket(now.home)) if process is not None else None

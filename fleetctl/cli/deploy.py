@@ -45,7 +45,7 @@ def deploy(
     if image is None and model is None:
         raise UsageError("nothing to deploy", hint=f"fleetctl deploy {service} --image IMAGE, or --model MODEL")
     timeout_s = duration_s(timeout)
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         name = known_service(now, service)
         intent = next(one for one in now.store.intents()[0] if one.service.name == name)
         if not intent.up:

@@ -3,16 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fleetctl.cli.asked import ASKED, ask
 from fleetctl.cli.commands import Command, commands, example
 from fleetctl.cli.everywhere import environment, taken
 from fleetctl.cli.options import LINES
 from fleetctl.errors import FleetError, UsageError
-
-if TYPE_CHECKING:
-    from typer._click.exceptions import ClickException
 
 INTERRUPTED = 130
 ELSEWHERE = {
@@ -94,25 +91,22 @@ def _with_form(words: Sequence[str]) -> list[str]:
 
 
 def _unknown(name: str, every: Sequence[Command]) -> UsageError:
-    import difflib
+    from fleetctl.cli.slips import near_command, near_option
+    from fleetctl.cli.topics import TOPICS
 
     if name.startswith("-"):
-        hint = _near_option(name) or "see them all: fleetctl help output"
+        hint = near_option(name, _general()) or "see them all: fleetctl help output"
         return UsageError(f"there is no option {name!r}", hint=hint)
-    alike = difflib.get_close_matches(name, [command.name for command in every], n=1)
-    near = ELSEWHERE.get(name) or "".join(alike)
-    hint = f"did you mean: fleetctl {near}" if near else "see them all: fleetctl --help"
+    topics = {topic: f"help {topic}" for topic in TOPICS}
+    hint = near_command(name, [*(command.name for command in every), *topics], {**ELSEWHERE, **topics})
     return UsageError(f"there is no command {name!r}", hint=hint)
 
 
-def _near_option(name: str) -> str:
-    import difflib
-
+def _general() -> list[str]:
+    """The options of every command."""
     from fleetctl.cli import asked, everywhere
 
-    known = [*asked.FLAGS, *asked.VALUED, *everywhere.FLAGS, *everywhere.VALUED, "--help", "--version", "--output"]
-    near = difflib.get_close_matches(name.partition("=")[0], known, n=1)
-    return f"did you mean {near[0]}?" if near else ""
+    return [*asked.FLAGS, *asked.VALUED, *everywhere.FLAGS, *everywhere.VALUED, "--help", "--version", "--output"]
 
 
 def _function(module: str, name: str) -> Any:
@@ -148,6 +142,8 @@ def _typed(command: Command, rest: list[str]) -> int:
     import typer
     from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
+    from fleetctl.cli.slips import hint_for, without_suggestion
+
     app = importlib.import_module(f"fleetctl.cli.{command.module}").app
     try:
         # Not `main`: it would answer Ctrl-C and a closed pipe by itself, and without a word.
@@ -158,8 +154,8 @@ def _typed(command: Command, rest: list[str]) -> int:
         return UsageError.exit_code
     except ClickException as error:
         path, _ = path_of([command.name, *rest])
-        hint = _meant(error) or f"fleetctl {path or command.name} --help"
-        raise UsageError(_sentence(error.format_message()), hint=hint) from error
+        hint = hint_for(error, path or command.name, _general()) or f"fleetctl {path or command.name} --help"
+        raise UsageError(_sentence(without_suggestion(error.format_message())), hint=hint) from error
     except typer.Exit as exited:
         if not exited.exit_code and not set(HELPED).isdisjoint(rest) and (shown := example(command)):
             sys.stdout.write(f"\nExample: {shown}\nFor every command: fleetctl help output\n")
@@ -167,22 +163,6 @@ def _typed(command: Command, rest: list[str]) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0
-
-
-def _meant(error: "ClickException") -> str:
-    """The value of a closed set, or the option of every command, that is most like the one that was given."""
-    if (option := getattr(error, "option_name", None)) and not getattr(error, "possibilities", None):
-        return _near_option(option)
-    choices = getattr(getattr(getattr(error, "param", None), "type", None), "choices", None)
-    if not choices:
-        return ""
-    import difflib
-    import re
-
-    given = re.search(r"'([^']*)'", getattr(error, "message", ""))
-    word = given[1] if given else ""
-    near = difflib.get_close_matches(word, [str(getattr(one, "value", one)) for one in choices], n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _sentence(text: str) -> str:

@@ -9,7 +9,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import typer
@@ -21,7 +21,7 @@ from fleetctl.errors import FleetError, NotFound
 from fleetctl.model.checks import Check, Status
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import FleetConfig
-from fleetctl.views.figures import ago
+from fleetctl.views.figures import ago, several
 from fleetctl.views.fleet import FleetView, fleet_view, service_rows
 from fleetctl.wiring import fleet_store, holder_is_dead, home, load_config
 
@@ -50,10 +50,18 @@ def doctor(output: Output = Format.TABLE) -> int:
     """
     checks = list(_checks())
     emit(checks, CHECKS, output, name=lambda row: f"check/{row.check}")
-    failed = sum(1 for check in checks if check.status == "fail")
     if output is Format.TABLE:
-        say("all is well" if not failed else f"{failed} of {len(checks)} checks failed")
-    return 1 if failed else 0
+        say(verdict(checks))
+    return 1 if any(check.status == "fail" for check in checks) else 0
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """How it stands, in one line."""
+    failed = sum(1 for check in checks if check.status == "fail")
+    warned = sum(1 for check in checks if check.status == "warn")
+    if failed:
+        return f"{failed} of {len(checks)} checks failed"
+    return f"nothing failed, {several(warned, 'warning')}" if warned else "all is well"
 
 
 def _checks() -> Iterator[Check]:

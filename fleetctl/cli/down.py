@@ -14,7 +14,7 @@ from fleetctl.cli.asking import ask_typed
 from fleetctl.cli.changing import DryRun, Timeout, keep, told_dry
 from fleetctl.cli.driving import drive
 from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
-from fleetctl.cli.output import Format, Output, document, say
+from fleetctl.cli.output import Format, Output, items, say
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.errors import UsageError
 from fleetctl.model.snapshots import Intent
@@ -46,7 +46,7 @@ def down(
     if bool(services) == every:
         hint = "fleetctl down NAME…, or: fleetctl down --all"
         raise UsageError("name the services to take down, or give --all", hint=hint)
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         intents, _ = now.store.intents()
         before_view = now.view()
         names = {str(known_service(now, name)) for name in services or ()} or _there(before_view)
@@ -69,7 +69,7 @@ def down(
         needed = end_idle_gateway(now) if wait else None
         saved = before - after
         if output in (Format.JSON, Format.YAML):
-            document({"items": [{"name": name, "state": "down"} for name in sorted(names)]}, output)
+            items([{"name": name, "state": "down"} for name in sorted(names)], output)
         else:
             sys.stdout.writelines(f"service/{name}\n" for name in sorted(names))
         if not names:
@@ -99,7 +99,7 @@ def _spent(now: Session, names: set[str]) -> str:
 def _told(falling: Sequence[Intent], view: FleetView, output: Format) -> None:
     """What would be taken down."""
     if output in (Format.JSON, Format.YAML):
-        document({"items": [{"name": one.service.name, "state": "down"} for one in falling]}, output)
+        items([{"name": one.service.name, "state": "down"} for one in falling], output)
     elif output is Format.NAME:
         sys.stdout.writelines(f"service/{one.service.name}\n" for one in falling)
     else:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Format, Output, document, line, say
+from fleetctl.cli.output import Format, Output, items, line, say
 from fleetctl.cli.session import WATCH_S, Session, duration_s, event_line, session
 from fleetctl.cli.streams import pause
 from fleetctl.cli.subjects import subject_of
@@ -39,7 +39,7 @@ def events(
             subject = subject_of(subject, now.view(), past=lambda: _past(now))
         found = list(now.store.events(since=start, limit=limit, subject=subject))
         if output in (Format.JSON, Format.YAML) and not watch:
-            document({"items": found}, output)
+            items(found, output)
         else:
             _print(found, output)
         if not found and output is Format.TABLE:

@@ -94,6 +94,8 @@ def earlier(intent: Intent, row: Rollout | None, to: str | None) -> Revision:
     newest = [one for one in others if one.name != left]  # oldest first
     if chosen is None and not newest:
         raise Conflict(
-            f"{name} has no earlier revision to go back to", hint=f"kept besides the present one: {kept}; name it: --to"
+            f"{name} has no earlier revision to go back to",
+            hint=f"see what is kept: fleetctl rollout history {name}"
+            + (f"; name one: --to {others[-1].name}" if others else ""),
         )
     return chosen or newest[-1]

@@ -37,6 +37,15 @@ SHORT: Mapping[str, str] = {
     "ro": "rollouts",
     "gw": "gateways",
 }
+ELSEWHERE: Mapping[str, str] = {
+    "policies": "policy ls",
+    "presets": "policy ls",
+    "contexts": "context ls",
+    "costs": "cost now",
+    "standbys": "standby ls",
+    "machines": "get instances",
+}
+"""What people ask for as a kind, and the command that lists it."""
 EVENTS_MOST = 200
 DECISIONS: tuple[Column[Decision], ...] = (
     Column(header="SERVICE", cell=lambda row: row.service),
@@ -245,8 +254,11 @@ def _kind(word: str) -> str:
         return f"{found}s"
     from fleetctl.spec.suggestions import nearest
 
-    near = nearest(found, [*KINDS, *SHORT])
+    near = nearest(found, [*KINDS, *SHORT, *ELSEWHERE])
+    near = SHORT.get(near or "", near)
     hint = f"did you mean {near}?" if near else f"one of: {', '.join(KINDS)}"
+    if near is not None and near in ELSEWHERE:
+        hint = f"did you mean: fleetctl {ELSEWHERE[near]}"
     raise UsageError(f"there is no kind {word!r}", hint=hint)
 
 

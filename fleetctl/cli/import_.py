@@ -11,6 +11,7 @@ import typer
 
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.errors import Conflict, NotFound, UsageError
+from fleetctl.views.figures import several
 
 app = typer.Typer(add_completion=False)
 
@@ -60,7 +61,9 @@ def import_file(
         sys.stdout.write(f"{path}\n")
     for note in made.notes:
         say(f"to check: {note}")
-    say(f"{len(made.left)} fields are not carried over; each is named above the document with why")
+    if made.left:
+        are = "is" if len(made.left) == 1 else "are"
+        say(f"{several(len(made.left), 'field')} {are} not carried over; each is named above the document with why")
     if path is not None:
         say(f"next: fleetctl validate {path}")
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Format, Output, document, say
+from fleetctl.cli.output import Format, Output, items, say
 from fleetctl.errors import Conflict
 
 app = typer.Typer(add_completion=False)
@@ -32,7 +32,7 @@ def init(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     if output in (Format.JSON, Format.YAML):
-        document({"items": [str(path) for path, _ in files]}, output)
+        items([str(path) for path, _ in files], output)
     else:
         sys.stdout.writelines(f"{path}\n" for path, _ in files)
     say("next: fleetctl up" if folder == Path() else f"next: cd {folder} && fleetctl up")

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Column, Format, Listing, Output, document, say, show
+from fleetctl.cli.output import Column, Format, Listing, Output, document, items, say, show
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.keys import NAMELESS_TENANT, ApiKey
@@ -181,7 +181,7 @@ def revoke(
 ) -> None:
     """End keys at once, by id or name. Requests that run already go on to their end."""
     at = time.time()
-    with session(create=True) as now:
+    with session(change=True) as now:
         known = now.store.api_keys()
         found = [_known_key(known, word, at) for word in keys]
         for key in found:
@@ -194,7 +194,7 @@ def revoke(
         if output is Format.NAME:
             sys.stdout.writelines(f"key/{key.id}\n" for key in found)
         elif output is not Format.TABLE:
-            document({"items": [_row(key, at) for key in now.store.api_keys() if key.id in chosen]}, output)
+            items([_row(key, at) for key in now.store.api_keys() if key.id in chosen], output)
         say(_told(now))
 
 

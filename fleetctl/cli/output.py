@@ -96,7 +96,12 @@ def show(listing: Listing[Row], form: Format) -> None:
         for note in listing.notes:
             say(note)
     else:
-        document({"apiVersion": API_VERSION, "kind": "List", "items": list(rows)}, form)
+        items(rows, form)
+
+
+def items(found: Sequence[object], form: Format) -> None:
+    """Print records as one list for programs, in the envelope that all lists have."""
+    document({"apiVersion": API_VERSION, "kind": "List", "items": list(found)}, form)
 
 
 def document(body: object, form: Format) -> None:

@@ -25,5 +25,5 @@ def pause(
 
     A rollout goes on; it is held with `fleetctl rollout pause`.
     """
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         hold(now, service, dry_run=dry_run, output=output)

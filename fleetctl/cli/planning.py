@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fleetctl.cli.costs import Costs, delta
 from fleetctl.cli.declaring import Declaration
-from fleetctl.cli.output import Column, Format, document, say
+from fleetctl.cli.output import Column, Format, items, say
 from fleetctl.cli.session import Session, session
 from fleetctl.decide.schedules import bounds
 from fleetctl.errors import FleetError, NotFound
@@ -150,7 +150,7 @@ def write_differences(found: Sequence[Difference], output: Format) -> None:
     if output is Format.NAME:
         sys.stdout.writelines(f"{subject}\n" for subject in subjects)
     elif output is not Format.TABLE:
-        document({"items": list(found)}, output)
+        items(list(found), output)
     elif not found:
         say("nothing differs")
     else:

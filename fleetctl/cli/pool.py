@@ -132,7 +132,7 @@ def drain(
 @app.command()
 def uncordon(where: Where, output: Output = Format.TABLE) -> None:
     """Let machines and replicas be placed there again; ends a drain, too."""
-    with session(create=True) as now:
+    with session(change=True) as now:
         subject = _subject(where, now)
         if not now.store.drop_order(subject):
             say(f"{subject} was open already")
@@ -161,7 +161,7 @@ def _by_file(hint: str) -> NoReturn:
 
 
 def _order(where: str, wish: Wish, *, dry_run: bool, yes: bool, output: Format) -> None:
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         view = now.view()
         subject = _subject(where, now)
         machines, replicas = _held(view, subject)

@@ -318,8 +318,8 @@ def report(recording: Recording, replay: Replay) -> str:
         f"Replicas    peak {found.replicas_peak}, at the end {found.replicas_final}; {found.scale_ups} scale-ups,"
         f" {found.from_standby} of {len(found.cold_starts)} starts from standby; {found.decisions} decisions",
         f"Cost        {dollars(found.cost)} with standby; a fixed fleet of the allowed {recording.service.scaling.max}"
-        f" costs {dollars(found.cost_fixed_max)}, one of the peak's {found.replicas_peak}, known only afterwards,"
-        f" {dollars(found.cost_fixed_peak)}",
+        f" costs {dollars(found.cost_fixed_max)},",
+        f"            one of the peak's {found.replicas_peak}, known only afterwards, {dollars(found.cost_fixed_peak)}",
         "            (prices as the demo's file declares them; engines are rehearsals, no GPU was used)",
     ]
     if found.failures:

@@ -37,7 +37,7 @@ def ls(output: Output = Format.TABLE) -> None:
 @app.command()
 def drain(replica: Name, output: Output = Format.TABLE) -> None:
     """Put another one in its place, then let it end what it serves and stop it."""
-    with session(create=True) as now:
+    with session(change=True) as now:
         view = now.view()
         one = _replica(view, replica)
         _order(now, view, one, Wish.DRAIN)
@@ -52,7 +52,7 @@ def rm(
     output: Output = Format.TABLE,
 ) -> None:
     """Replace a replica. One that does not serve yet, or is stuck, ends at once; one that serves drains first."""
-    with session(create=True) as now:
+    with session(change=True) as now:
         view = now.view()
         one = _replica(view, replica)
         wish = Wish.STOP if at_once else Wish.DRAIN

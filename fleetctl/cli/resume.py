@@ -22,5 +22,5 @@ def resume(
     output: Output = Format.TABLE,
 ) -> None:
     """Let the policy of a service that `fleetctl pause` holds rule again."""
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         let_go(now, service, dry_run=dry_run, output=output)

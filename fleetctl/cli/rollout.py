@@ -127,7 +127,7 @@ def undo(
 ) -> None:
     """Go back to the revision before, exactly as it was declared: what still drains or stands by of it serves first."""
     timeout_s = duration_s(timeout)
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         name = known_service(now, service)
         go_back(now, name, to, wait_s=timeout_s if wait else None, yes=yes, dry_run=dry_run, output=output)
         if not dry_run:
@@ -163,7 +163,7 @@ def history(service: Name, output: Output = Format.TABLE) -> None:
 
 
 def _set_paused(service: str, paused: bool, output: Format, *, dry_run: bool) -> None:
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         name = known_service(now, service)
         intent = _intent(now.view(), name)
         if intent.paused != paused and not dry_run:

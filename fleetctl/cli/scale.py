@@ -11,7 +11,7 @@ import typer
 
 from fleetctl.cli.changing import DryRun, Yes, keep, told_dry, told_stored
 from fleetctl.cli.counting import agree_to_count, as_scaled
-from fleetctl.cli.output import Format, Output, document, say
+from fleetctl.cli.output import Format, Output, items, say
 from fleetctl.cli.session import duration_s, known_service, session
 from fleetctl.errors import UsageError
 from fleetctl.model.names import ServiceName
@@ -48,7 +48,7 @@ def scale(
     for_s = None if duration is None else duration_s(duration)
     until = None if for_s is None else time.time() + for_s
     given = " ".join(("scale", *counts, *(("--for", duration) if duration is not None else ())))
-    with session(create=not dry_run) as now:
+    with session(change=not dry_run) as now:
         wanted: list[tuple[ServiceName, Override | None]] = []
         for text in counts:
             name, equals, count = text.partition("=")
@@ -58,7 +58,8 @@ def scale(
             wanted.append((known_service(now, name), override))
         changed = []
         decisions = now.store.decisions()
-        declared = {intent.service.name: intent.service for intent in now.store.intents()[0]}
+        intents = {intent.service.name: intent for intent in now.store.intents()[0]}
+        declared = {name: intent.service for name, intent in intents.items()}
         for service, override in wanted:
             most = declared[service].scaling.max
             if override is not None and override.replicas > most:
@@ -81,10 +82,12 @@ def scale(
             say(f"{service}: {'?' if before is None else before} → {after}{end}")
             if override is not None and override.replicas < least:
                 say(_below(service, override.replicas, least, end))
+            if not intents[service].up:
+                say(f"{service} is down: that holds once it is up again: fleetctl up {service}")
         if output is Format.NAME:
             sys.stdout.writelines(f"service/{service}\n" for service, _ in wanted)
         elif output is not Format.TABLE:
-            document({"items": changed}, output)
+            items(changed, output)
         if dry_run:
             told_dry()
         else:

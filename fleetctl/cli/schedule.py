@@ -83,7 +83,7 @@ def add(
     words: dict[str, str | int | None] = {
         "cron": cron, "tz": tz, "for": duration, "min": least, "max": most, "replicas": replicas
     }  # fmt: skip
-    with session(create=True) as now:
+    with session(change=True) as now:
         known = known_service(now, service)
         view = now.view()
         intent = next(one for one in view.intents if one.service.name == known)
@@ -117,7 +117,7 @@ def rm(
     output: Output = Format.TABLE,
 ) -> None:
     """Take back a schedule that was added by command, or what `run` put in force; what a file has stays."""
-    with session(create=True) as now:
+    with session(change=True) as now:
         one = _one(now, service if number is None else f"{service}/{number}")
         if one.origin == "file":
             raise Conflict(
@@ -145,7 +145,7 @@ def run(
 
     Outside of its time nothing changes either, so a line that fires late or twice does no harm. Exit code 0 each time.
     """
-    with session(create=True) as now:
+    with session(change=True) as now:
         one, at = _one(now, name), time.time()
         schedule, known = bare(one.schedule), known_service(now, one.service)
         intent = next(each for each in now.store.intents()[0] if each.service.name == known)

@@ -36,11 +36,17 @@ class Session:
 
 
 @contextmanager
-def session(*, config: FleetConfig | None = None, create: bool = False) -> Iterator[Session]:
-    """The fleet that the environment names. Raises `NotFound` when there is none and `create` is not set."""
+def session(*, config: FleetConfig | None = None, change: bool = False, create: bool = False) -> Iterator[Session]:
+    """The fleet that the environment names: to be looked at, to `change`, or to `create` where there is none.
+
+    Raises `NotFound` when there is none and `create` is not set, `ReadOnly` for a context that is not to be changed.
+    """
     where = home()
     settings = load_config(where) if config is None else in_context(where, config)
-    store = fleet_store(where, settings, read_only=not create)
+    if change and settings.store_url is None and not where.store.exists():
+        # Opened to be written it would be made, and an empty fleet is told apart from none by what reads it.
+        fleet_store(where, settings, read_only=True).close()
+    store = fleet_store(where, settings, read_only=not (change or create))
     try:
         yield Session(home=where, config=settings, store=store)
     finally:

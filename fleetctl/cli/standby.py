@@ -101,7 +101,7 @@ def set_standby(
     """Set how much stands by for a service, and how warm. The next `up` declares again what its file says."""
     if steps is None and tier is None:
         raise UsageError("nothing to set", hint=f"fleetctl standby set {service} --steps 1 --tier warm")
-    with session(create=True) as now:
+    with session(change=True) as now:
         name = known_service(now, service)
         intent = next(one for one in now.store.intents()[0] if one.service.name == name)
         if not intent.up:
@@ -136,7 +136,7 @@ def promote(
 ) -> None:
     """Let what stands by serve, for a while: `scale` by steps. The standby is then made anew."""
     until = time.time() + duration_s(duration)
-    with session(create=True) as now:
+    with session(change=True) as now:
         name = known_service(now, service)
         view = now.view()
         intent = next(one for one in view.intents if one.service.name == name)

@@ -85,7 +85,7 @@ def known(name: str, names: Mapping[str, object] | Sequence[str], *, what: str) 
     from fleetctl.spec.suggestions import nearest
 
     near = nearest(name, names)
-    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(names)}"
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(dict.fromkeys(names))}"
     raise UsageError(f"there is no {what} {name!r}", hint=hint)
 
 

@@ -73,7 +73,8 @@ async def _teardown(here: Session, *, yes: bool, dry_run: bool, output: Format) 
         alive += [str(row.id) for row in found.missing if row.id not in alive]
         if alive:
             raise Conflict(
-                f"the fleet still has {several(len(alive), 'instance')}: {', '.join(sorted(alive)[:3])}",
+                f"the fleet still has {several(len(alive), 'instance')}: {', '.join(sorted(alive)[:3])}"
+                + (", …" if len(alive) > 3 else ""),
                 hint="fleetctl down --all, then this again; what nothing claims: fleetctl gc",
             )
         gone: tuple[Leftover, ...] = ()

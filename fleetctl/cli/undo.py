@@ -59,7 +59,7 @@ def undo(
     What a `down` took away comes back as it was declared, for seven days. Settings of the fleet and its tenants are
     not taken back. Asks, as `up` does, where more machines may be rented; does not wait.
     """
-    with session(create=not (dry_run or every)) as now:
+    with session(change=not (dry_run or every)) as now:
         made = now.store.changes_made(since=time.time() - CHANGES_AGE_S)
         if every:
             emit(_rows(made), CHANGES, output, name=lambda row: f"change/{row.number}", empty="nothing to take back")

@@ -13,7 +13,7 @@ from fleetctl.cli.changing import DryRun, Timeout, Yes, told_dry
 from fleetctl.cli.declaring import Files, MaxCost, agree, declare, read_declaration, told_keys
 from fleetctl.cli.driving import drive
 from fleetctl.cli.following import given_up_or_paused
-from fleetctl.cli.output import Format, Output, document, say
+from fleetctl.cli.output import Format, Output, items, say
 from fleetctl.cli.planning import told_changes
 from fleetctl.cli.session import Session, duration_s, session
 from fleetctl.errors import FleetError
@@ -57,7 +57,7 @@ def up(
             _wait(now, names, timeout_s, resume=again)
         rows = [row for row in service_rows(now.view()) if row.name in names]
         if output is Format.JSON or output is Format.YAML:
-            document({"items": rows}, output)
+            items(rows, output)
         elif output is Format.NAME:
             sys.stdout.writelines(f"service/{row.name}\n" for row in rows)
         else:

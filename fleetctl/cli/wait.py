@@ -138,7 +138,9 @@ def _service(name: str, condition: str, wanted: int | None, view: FleetView) -> 
         left = len(view.replicas_of(name))
         if any(one.service.name == name and one.up for one in view.intents):
             return False, "it is wanted up"
-        return gone(view, {name}), f"{left} replicas left" if left else "its machines are being given back"
+        if gone(view, {name}):
+            return True, "gone"
+        return False, f"{left} replicas left" if left else "its machines are being given back"
     decided = view.decisions.get(name)
     desired = "?" if decided is None else str(decided.desired)
     said = f"{ready} of {desired} replicas ready"
@@ -147,4 +149,6 @@ def _service(name: str, condition: str, wanted: int | None, view: FleetView) -> 
     intent = next((one for one in view.intents if one.service.name == name), None)
     # A decision of before the change says nothing of what is wanted since.
     decided_since = decided is not None and intent is not None and decided.at >= intent.changed_at
+    if intent is not None and intent.up and not decided_since:
+        said += ", and nothing was decided since the last change of what is wanted"
     return intent is not None and intent.up and decided_since and settled(view, name), said

@@ -35,6 +35,8 @@ class Intent:
     up: bool = True
     override: Override | None = None
     changed_at: float = 0.0
+    created_at: float = 0.0
+    """When it was declared first; 0: before this was kept."""
     declared_at: float = 0.0
     """When its file was last handed in, changed or not; 0: before this was kept."""
     paused: bool = False

@@ -85,6 +85,7 @@ class SqlStore:
                 revision=revision,
                 override=found.override if found else None,
                 changed_at=at,
+                created_at=at if found is None else found.created_at or found.changed_at,
                 declared_at=at,
                 paused=paused if paused is not None else found is not None and found.paused,
                 added=_still_added(found.added, service) if found else (),

@@ -286,7 +286,7 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         or _no_room(view, pool, replicas)
         or (decision.trouble if decision is not None and intent.up else ""),
         decided_at=decision.at if decision else None,
-        age_s=view.at - intent.changed_at,
+        age_s=view.at - (intent.created_at or intent.changed_at),
         rollout=rollout,
         image=pinned(service.image, view.pins) if service.image is not None else "",
         gpu=str(service.gpu[0]),

@@ -137,7 +137,7 @@ def past_row(view: FleetView, intent: Intent, decision: Decision) -> ServiceRow:
         reason=decision.reason,
         trouble=decision.trouble,
         decided_at=decision.at,
-        age_s=view.at - intent.changed_at,
+        age_s=view.at - (intent.created_at or intent.changed_at),
         gpu=str(intent.service.gpu[0]),
         policy=scaling.preset,
         oldest_wait_s=None if load is None else load.oldest_wait_s,

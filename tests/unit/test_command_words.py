@@ -14,7 +14,9 @@ import pytest
 
 from fleetctl.cli.commands import commands
 from fleetctl.cli.dispatch import ELSEWHERE, run
+from fleetctl.cli.doctor import verdict
 from fleetctl.decide.scaling import decide
+from fleetctl.model.checks import Check, Status
 from fleetctl.model.decisions import Inputs, Memory
 from fleetctl.model.names import ServiceName
 from fleetctl.model.services import Gpu, Scaling, Service
@@ -302,3 +304,43 @@ def test_a_service_is_as_old_as_its_first_declaration(folder: Path, typed: Type)
     assert after.created_at == before.created_at > 0
     (row,) = [one for one in msgspec.json.decode(typed("ps", "-o", "json").out)["items"] if one["name"] == "mail"]
     assert row["age_s"] > after.changed_at - after.created_at
+
+
+def test_what_is_not_decided_yet_and_what_is_down_are_told_apart_from_what_is_ready(typed: Type) -> None:
+    typed("scale", "mail=1", "--yes")
+    waited = typed("wait", "mail", "--timeout", "0s")
+    typed("down", "mail")
+    scaled = typed("scale", "mail=1", "--yes")
+    gone = typed("wait", "mail", "--for", "gone", "--timeout", "1s")
+    typed("up", "mail", "--no-wait")
+
+    assert (waited.code, "nothing was decided since the last change of what is wanted" in waited.err) == (6, True)
+    assert "mail is down: that holds once it is up again: fleetctl up mail\n" in scaled.err
+    assert (gone.code, gone.out) == (0, "service/mail  gone\n")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        (("ok", "ok"), "all is well"),
+        (("ok", "warn"), "nothing failed, 1 warning"),
+        (("warn", "warn", "fail"), "1 of 3 checks failed"),
+    ],
+)
+def test_warnings_are_not_all_well(statuses: tuple[Status, ...], said: str) -> None:
+    assert verdict([Check(check="c", status=status, detail="", fix="") for status in statuses]) == said
+
+
+def test_a_fleet_without_decisions_says_so(typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "new"))
+    assert typed("up", "--no-wait").code == 0
+
+    ran = typed("daemon", "status")
+
+    assert (ran.code, ran.err.splitlines()[0]) == (4, "error: no controller is running; nothing was decided yet")
+
+
+def test_no_earlier_revision_leads_to_those_that_are_kept(typed: Type) -> None:
+    ran = typed("rollback", "chat")
+
+    assert (ran.code, ran.err.splitlines()[1]) == (7, "hint: see what is kept: fleetctl rollout history chat")

@@ -23,8 +23,8 @@ WHY = {
     "spec.idleReplicaCount": "zero is scaling.min: 0; in between there is nothing",
     "spec.fallback": "on unknown load nothing is taken away",
     "spec.advanced": "of Kubernetes itself",
-    "spec.metrics": "the policy auto looks at requests running and queued; other numbers are signals:",
-    "spec.triggers": "the policy auto looks at requests running and queued; other numbers are signals:",
+    "spec.metrics": "the policy auto looks at requests running and queued; other numbers go under signals:",
+    "spec.triggers": "the policy auto looks at requests running and queued; other numbers go under signals:",
     "spec.targetCPUUtilizationPercentage": "there are no CPUs to scale by; the policy auto is used",
 }
 DEPLOYMENT_WHY = {

@@ -64,9 +64,6 @@ class Memo:
         if found != before:
             # Tens of thousands of rows of which a few are new: whole rows are compared, and nothing else is done.
             known = dict(before)
-            nouns = {
-                key: nouns[key] if known.get(key) == text else decode(kind, text)
-                for key, text in found
-            }
+            nouns = {key: nouns[key] if known.get(key) == text else decode(kind, text) for key, text in found}
             self._known[kind] = (found, nouns)
         return dict(nouns)

@@ -111,9 +111,7 @@ class Lane:
 async def lane(tier: str, *, gateway: bool) -> AsyncIterator[Lane]:
     folder = Path(tempfile.mkdtemp(prefix="fcrash-"))
     home = Home(folder / "h")
-    config = FleetConfig(
-        name="crash", gateway_listen=f"127.0.0.1:{free_port()}", gateway_auth="none", period_s=0.4
-    )
+    config = FleetConfig(name="crash", gateway_listen=f"127.0.0.1:{free_port()}", gateway_auth="none", period_s=0.4)
     spec = folder / "chat.yaml"
     spec.write_text(FLEET.format(tier=tier))
     fleet = load([spec])

@@ -33,6 +33,8 @@ class Gateway:
 
     def __init__(self) -> None:
         self.away = False
+        self.missed = 0
+        """Times that it did not answer."""
         self.routes: Routes | None = None
         self.identity: Identity | None = None
 
@@ -63,6 +65,7 @@ class Gateway:
 
     def _answer(self) -> None:
         if self.away:
+            self.missed += 1
             raise AgentFailure("the gateway does not answer")
 
 
@@ -220,7 +223,7 @@ async def test_a_data_plane_that_was_started_anew_is_told_everything(world: Worl
         await becomes(lambda: world.gateway.slots == 3, "it follows")
         world.gateway.away = True
         world.now_s += 2.0
-        await asyncio.sleep(0.3)
+        await becomes(lambda: world.gateway.missed > 0, "it is found away")
         world.gateway.routes = world.gateway.identity = None
         world.gateway.away = False
         await becomes(lambda: world.gateway.slots == 3 and world.gateway.identity is not None, "it is told")

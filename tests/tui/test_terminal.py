@@ -146,6 +146,7 @@ class Pty:
         """`home`: None: what the environment says."""
         self.child, self.terminal = pty.fork()
         if self.child == 0:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup; a person's terminal does not
             os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
             if home is not None:
                 os.environ["FLEETCTL_HOME"] = str(home)

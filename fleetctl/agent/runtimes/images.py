@@ -1,10 +1,11 @@
 """Container images in this machine's Docker: looked up, pulled with progress, named, and removed."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fleetctl.agent.images.credentials import login
 from fleetctl.agent.images.refusals import refusal
@@ -91,10 +92,13 @@ class DockerImages:
         layers: dict[str, tuple[int, int]] = {}
         with self._daemon.errors(f"image {said_of} could not be pulled to {self._node}"):
             try:
-                async for line in self._daemon.client().images.pull(name, auth=auth, stream=True):
-                    if _count(layers, line):
-                        done = sum(done for done, _ in layers.values())
-                        progress(done, sum(total for _, total in layers.values()))
+                # Closed at once, not by the garbage collector: its connection to the daemon goes with it.
+                pulling = self._daemon.client().images.pull(name, auth=auth, stream=True)
+                async with aclosing(cast(AsyncGenerator[dict[str, Any], None], pulling)) as lines:
+                    async for line in lines:
+                        if _count(layers, line):
+                            done = sum(done for done, _ in layers.values())
+                            progress(done, sum(total for _, total in layers.values()))
             except aiodocker.DockerError as error:
                 if error.status == NO_CONNECTION:
                     raise

@@ -171,8 +171,11 @@ async def test_a_gateway_that_ends_finishes_what_it_has_and_gives_its_slots_back
         await eventually("a replica", lambda: _ready(fleet, 1), within_s=60)
         other = await fleet.join("b", "--workers", workers)
         await eventually("each of its processes serves", lambda: _answers(session, other.url), within_s=30)
+        # The engine is asked, not the controller: what that knows may be a beat old, and of the answers just before.
+        (engine,) = fleet.addresses()
+        await eventually("nothing runs", lambda: _loaded(session, engine, 0), within_s=FOLLOWS_S)
         running = [asyncio.create_task(ask(session, other.url, tokens=100)) for _ in range(2)]
-        await eventually("it runs them", lambda: _busy(fleet, "b", 2), within_s=FOLLOWS_S)
+        await eventually("it runs them", lambda: _loaded(session, engine, 2), within_s=FOLLOWS_S)
 
         await other.end()
 
@@ -208,6 +211,10 @@ def _in_flight(fleet: Fleet) -> dict[str, int]:
 
 async def _busy(fleet: Fleet, name: str, count: int) -> bool:
     return _in_flight(fleet).get(name, 0) >= count
+
+
+async def _loaded(session: aiohttp.ClientSession, engine: str, count: int) -> bool:
+    return await load_of(session, engine) == count
 
 
 async def _share(fleet: Fleet) -> bool:

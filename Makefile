@@ -13,7 +13,6 @@ NO_ROUTE := $(shell unshare -n true 2>/dev/null && command -v ip >/dev/null && \
 NOT_CLOUDS := $(addprefix --ignore=,$(CLOUDS))
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(PYTEST_ARGS)
-BENCHES := $(patsubst bench/%.py,%,$(wildcard bench/*_*.py))
 
 .PHONY: demo demo-cast test check bench test-bed test-bed-down lock completions man screenshots native test-native clean help
 help:
@@ -62,12 +61,12 @@ test-bed-down: .venv/.dev
 screenshots: .venv/.dev
 	$(BIN)/python docs/screenshots/make.py
 
-# bench/SUBJECT_*.py; JSON lines on stdout, tables on stderr
+# bench/SUBJECT_*.py; JSON lines on stdout, tables on stderr, and what of the goals was met at the end
 bench: .venv/.dev
-	@set -e; for one in $(BENCHES); do $(BIN)/python bench/$$one.py; done
+	@$(BIN)/python bench/run.py
 
 bench-%: .venv/.dev
-	@set -e; for one in $(filter $*_%,$(BENCHES)); do $(BIN)/python bench/$$one.py; done
+	@$(BIN)/python bench/run.py $*
 
 .venv/.base: requirements.lock pyproject.toml
 	$(call install,requirements.lock)

@@ -13,14 +13,15 @@ minutes to a day long, so that in the shortest, one cold start is all there is t
 """
 
 import argparse
-import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from figures import report
 
 from fleetctl.decide.auto.brain import Parameters
 from fleetctl.decide.lines import ServiceLine
@@ -144,27 +145,32 @@ def mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
 
 
-def measures(found: Sequence[Run]) -> Iterator[tuple[str, float, str, float | None, bool | None]]:
-    """Name, value, unit, goal and whether it is met."""
+def measures(found: Sequence[Run]) -> None:
+    """Each with its goal, where it has one."""
     usual = [run for run in found if not run.from_one]
     kept = [run for run in usual if run.kept]
     share = len(kept) / len(usual)
-    yield "auto_kept", share, "share of runs", 1.0, share == 1.0
+    say("auto_kept", share, "share of runs", at_least=1.0)
     ratio = mean([run.ratio for run in kept])
-    yield "auto_hours_over_clairvoyant", ratio, "ratio", GOAL_RATIO, ratio <= GOAL_RATIO
-    yield "best_constant_hours_over_clairvoyant", mean([run.constant for run in usual]), "ratio", None, None
+    say("auto_hours_over_clairvoyant", ratio, "ratio", at_most=GOAL_RATIO)
+    say("best_constant_hours_over_clairvoyant", mean([run.constant for run in usual]), "ratio")
     for name in sorted({run.name for run in usual}):
-        yield f"auto_{name}", mean([run.ratio for run in kept if run.name == name]), "ratio", None, None
+        say(f"auto_{name}", mean([run.ratio for run in kept if run.name == name]), "ratio")
     worst = min([run.share_within for run in usual])
-    yield "auto_worst_run_in_time", worst, "share of requests", 0.99, worst >= 0.99
+    say("auto_worst_run_in_time", worst, "share of requests", at_least=0.99)
     young = [run for run in found if run.from_one]
     if young:
         kept_share = sum([run.kept for run in young]) / len(young)
-        yield "auto_from_one_replica_kept", kept_share, "share of runs", None, None
+        say("auto_from_one_replica_kept", kept_share, "share of runs")
         in_time = sum([run.share_within for run in young]) / len(young)
-        yield "auto_from_one_replica_in_time", in_time, "share of requests", None, None
+        say("auto_from_one_replica_in_time", in_time, "share of requests")
     ms = sum([run.ms for run in found]) / len(found)
-    yield "auto_cpu_per_decision", ms, "ms", GOAL_MS, ms <= GOAL_MS
+    say("auto_cpu_per_decision", ms, "ms", at_most=GOAL_MS)
+
+
+def say(measure: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None) -> None:
+    print(f"{measure:40} {value:8.3f} {unit}", file=sys.stderr)
+    report(measure, value, unit, at_least=at_least, at_most=at_most)
 
 
 def show(run: Run) -> None:
@@ -212,11 +218,7 @@ def main() -> int:
     if not found:
         print("brain_auto: no trace was played", file=sys.stderr)
         return 0
-    for measure, value, unit, goal, ok in measures(found):
-        print(f"{measure:40} {value:8.3f} {unit}", file=sys.stderr)
-        line = {"bench": "brain", "measure": measure, "value": None if math.isnan(value) else round(value, 3)}
-        line |= {"unit": unit, "goal": goal, "ok": ok, "peer": None, "peer_value": None, "ratio": None}
-        print(json.dumps(line), flush=True)
+    measures(found)
     return 0
 
 

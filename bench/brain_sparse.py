@@ -13,7 +13,6 @@ Both halves of the trace are played apart as well, without a goal: a gain in one
 """
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -22,6 +21,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from figures import report
 
 from fleetctl.decide.lines import ServiceLine
 from fleetctl.decide.zero import GAP_LEAST_S, IdleGap, kept_s, remember
@@ -156,11 +157,11 @@ def main() -> int:
         }
         found = {part: [one.result() for one in runs] for part, runs in going.items()}
     for part, rows in found.items():
-        report(part, rows)
+        show(part, rows)
     return 0
 
 
-def report(part: str, rows: Sequence[Played]) -> None:
+def show(part: str, rows: Sequence[Played]) -> None:
     say = sys.stderr.write
     fixed, rest = rows[: len(FIXED_S)], rows[len(FIXED_S) :]
     plain, learned = rest[: len(WEIGHTS)], rest[len(WEIGHTS) :]
@@ -179,19 +180,10 @@ def report(part: str, rows: Sequence[Played]) -> None:
         )
         name = row.rule.replace(" ", "_")
         for measure, value, peer in (("idle", idle, row.idle_hours), ("replica", hours, row.replica_hours)):
-            ratio = value / peer
-            line = {
-                "bench": "brain_sparse",
-                "measure": f"{measure}_hours_at_{row.starts}_cold_starts_{part}",
-                "value": round(value, 3) if math.isfinite(value) else None,
-                "unit": f"{measure}-h",
-                "goal": "below the peer's" if part == WHOLE else None,
-                "ok": ratio < 1 if part == WHOLE else None,
-                "peer": name,
-                "peer_value": round(peer, 3),
-                "ratio": round(ratio, 4) if math.isfinite(ratio) else None,
-            }
-            print(json.dumps(line), flush=True)
+            measure, goal = f"{measure}_hours_at_{row.starts}_cold_starts_{part}", 1.0 if part == WHOLE else None
+            report(
+                measure, value, "h, goal: of the peer's", at_most=goal, judged=value / peer, peer=name, peer_value=peer
+            )
 
 
 if __name__ == "__main__":

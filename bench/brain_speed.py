@@ -4,10 +4,11 @@ python bench/brain_speed.py [TRACE]
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
+
+from figures import report
 
 from fleetctl.decide.auto.brain import Parameters
 from fleetctl.sim.auto_scaler import AutoScaler
@@ -42,10 +43,7 @@ def main() -> int:
             flush=True,
         )
     value = spent_s["auto"]
-    line = {"bench": "brain", "measure": "replay_24h", "value": round(value, 1), "unit": "s CPU", "goal": GOAL_S}
-    line |= {"ok": value <= GOAL_S, "peer": "constant fleet", "peer_value": round(spent_s["constant"], 1)}
-    line |= {"ratio": round(value / spent_s["constant"], 2)}
-    print(json.dumps(line), flush=True)
+    report("replay_24h", value, "s CPU", at_most=GOAL_S, peer="constant fleet", peer_value=spent_s["constant"])
     return 0
 
 

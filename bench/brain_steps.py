@@ -8,7 +8,6 @@ is set to a target of half a replica's capacity, what its users would take witho
 tunes them.
 """
 
-import json
 import sys
 from array import array
 from dataclasses import replace
@@ -82,12 +81,11 @@ def main() -> int:
         print(f"{policy:>10}{row}", file=sys.stderr, flush=True)
     best_peer = min(PEERS, key=lambda peer: worst[peer])
     for policy, value in worst.items():
-        ours = policy == "auto"
-        line = {"bench": "brain", "measure": f"{policy}_step_overshoot_worst", "value": round(value, 3)}
-        line |= {"unit": "peak ordered ÷ needed", "goal": GOAL if ours else None, "ok": value <= GOAL if ours else None}
-        line |= {"peer": best_peer if ours else None, "peer_value": round(worst[best_peer], 3) if ours else None}
-        line |= {"ratio": round(value / worst[best_peer], 3) if ours else None}
-        print(json.dumps(line), flush=True)
+        measure, unit = f"{policy}_step_overshoot_worst", "peak ordered ÷ needed"
+        if policy == "auto":
+            report(measure, value, unit, at_most=GOAL, peer=best_peer, peer_value=worst[best_peer])
+        else:
+            report(measure, value, unit)
     return 0
 
 

@@ -36,6 +36,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from figures import report
+
 from fleetctl.decide.auto.brain import Parameters
 from fleetctl.rehearsal.batching import Pace
 from fleetctl.sim import clairvoyant as clairvoyance
@@ -289,17 +291,12 @@ def main() -> None:
     auto = bests.get("auto")
     for policy, best in bests.items():
         against = auto if policy in PEERS else None
-        report(f"{policy}_kept_slowed", best.kept / len(everyone), "share of runs", best.setting, None)
-        ratio = against.ratio / best.ratio if against else None
-        report(f"{policy}_hours_over_clairvoyant_slowed", best.ratio, "ratio", best.setting, ratio)
-
-
-def report(measure: str, value: float, unit: str, setting: str, ratio: float | None) -> None:
-    """One JSON line on stdout: `peer` says at which setting a figure stands, `ratio` is what `auto` has beside it."""
-    line = {"bench": "brain", "measure": measure, "value": None if math.isnan(value) else round(value, 3), "unit": unit}
-    line |= {"goal": None, "ok": None, "peer": setting, "peer_value": None}
-    line |= {"ratio": None if ratio is None or math.isnan(ratio) else round(ratio, 3)}
-    print(json.dumps(line), flush=True)
+        report(f"{policy}_kept_slowed", best.kept / len(everyone), f"share of runs, {best.setting}")
+        measure, unit = f"{policy}_hours_over_clairvoyant_slowed", f"ratio, {best.setting}"
+        if against is None:
+            report(measure, best.ratio, unit)
+        else:
+            report(measure, best.ratio, unit, peer="auto", peer_value=against.ratio)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Without what it needs it says so and measures nothing. `python bench/coldstart_c
 """
 
 import asyncio
-import json
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ sys.path.extend(str(Path(__file__).parents[1] / "tests" / name) for name in ("",
 import agent_machines
 from agent_machines import Machine, of, wanted
 from bed import vllm
+from figures import report
 
 from fleetctl.engines import engine
 from fleetctl.model.names import ReplicaId, ServiceName
@@ -94,14 +94,8 @@ async def measured(environment: Path, folder: Path) -> None:
         if node.agent is not None:
             await asyncio.to_thread(node.agent.wait, 20)
     print(f"engine {cold_s:.1f} s, then {warm_s:.1f} s; a cache of {size} bytes", file=sys.stderr)
-    report("vllm_init_with_cache", warm_init_s / cold_init_s, f"x {cold_init_s:g} s without", 0.5)
-    report("vllm_engine_with_cache", warm_s / cold_s, f"x {cold_s:.0f} s without", 1.0)
-
-
-def report(name: str, value: float, unit: str, goal: float) -> None:
-    line = {"bench": "coldstart_compiled", "measure": name, "value": round(value, 3), "unit": unit}
-    line |= {"goal": f"<= {goal:g}", "ok": value <= goal, "peer": None, "peer_value": None, "ratio": None}
-    print(json.dumps(line), flush=True)
+    report("vllm_init_with_cache", warm_init_s / cold_init_s, f"x {cold_init_s:g} s without", at_most=0.5)
+    report("vllm_engine_with_cache", warm_s / cold_s, f"x {cold_s:.0f} s without", at_most=1.0)
 
 
 def main() -> None:

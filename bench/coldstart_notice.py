@@ -8,7 +8,6 @@ it when the controller began to drain it. `python bench/coldstart_notice.py [--t
 import argparse
 import asyncio
 import contextlib
-import json
 import re
 import statistics
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 import aiohttp
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "e2e"))
+from figures import report
 from fleet_home import fleet_home, until
 from test_reclaims import FLEET, TOKENS, Fleet, Traffic
 
@@ -59,9 +59,9 @@ def measure(times: int, period: str) -> None:
         here.run("down", "--all")
     report("notice_to_left_p50", statistics.median(left), "s")
     report("notice_to_left_p99", worst(left), f"s of {times}, at a period of {period}")
-    report("notice_to_drained_p99", worst(drained), f"s of {times} beyond the answers' own {OWN_S:g} s", 2.0)
-    report("requests_broken", broken, f"of {len(traffic.answers)}", 0)
-    report("requests_retried", retries, f"of {len(traffic.answers)}", 0)
+    report("notice_to_drained_p99", worst(drained), f"s of {times} beyond the answers' own {OWN_S:g} s", at_most=2.0)
+    report("requests_broken", broken, f"of {len(traffic.answers)}", at_most=0)
+    report("requests_retried", retries, f"of {len(traffic.answers)}", at_most=0)
 
 
 def address_on(fleet: Fleet, machine: str) -> str:
@@ -103,13 +103,6 @@ def worst(values: list[float]) -> float:
     """The 99th percentile; of fewer than a hundred, the largest."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-
-
-def report(name: str, value: float, unit: str, goal: float | None = None) -> None:
-    line = {"bench": "coldstart_notice", "measure": name, "value": round(value, 3), "unit": unit}
-    line |= {"goal": None, "ok": None} if goal is None else {"goal": f"<= {goal:g}", "ok": value <= goal}
-    line |= {"peer": None, "peer_value": None, "ratio": None}
-    print(json.dumps(line), flush=True)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ on a fresh Node first. Needs root, `dockerd` and a static `busybox`. `python ben
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import sys
@@ -21,6 +20,7 @@ from stages.servers import Link, registry, way, web_server
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "contract"))
 from agent_machines import Machine, of, wanted
+from figures import report
 from image_nodes import MadeImage, docker_daemon, made_image
 
 from fleetctl.decide.engine_cache import CacheKey
@@ -163,8 +163,8 @@ async def overlap(name: str, host: str, image: MadeImage, size: int, holder: str
         by_link[id(links[what])] = by_link.get(id(links[what]), 0.0) + count / links[what].rate
     floor = max(*alone, *by_link.values())
     print(f"  serial {sum(alone):.2f} s, floor {floor:.2f} s, together {together:.2f} s", file=sys.stderr)
-    report(f"{name}_ratio", together / floor, "x max(longest stage, bytes/B)", 1.15)
-    report(f"{name}_of_serial", together / sum(alone), "x serial sum", 1.0)
+    report(f"{name}_ratio", together / floor, "x max(longest stage, bytes/B)", at_most=1.15)
+    report(f"{name}_of_serial", together / sum(alone), "x serial sum", at_most=1.0)
 
 
 async def scale_out(host: str, image: MadeImage, size: int, holder: str, links: dict[str, Link]) -> None:
@@ -185,9 +185,9 @@ async def scale_out(host: str, image: MadeImage, size: int, holder: str, links: 
         await started(node, second, 2)
         moved = {what: origins.bytes_of(what) - before[what] for what in WHAT}
     print(f"scale-out: there after {there_s:.3f} s, engine {warm_s:.2f} s, moved {moved}", file=sys.stderr)
-    report("scale_out_registry_bytes", moved["image"], "bytes", 0)
-    report("scale_out_weight_bytes", moved["weights"], "bytes", 0)
-    report("scale_out_cache_bytes", moved["cache"], "bytes", 0)
+    report("scale_out_registry_bytes", moved["image"], "bytes", at_most=0)
+    report("scale_out_weight_bytes", moved["weights"], "bytes", at_most=0)
+    report("scale_out_cache_bytes", moved["cache"], "bytes", at_most=0)
 
 
 def all_present(status: NodeStatus, artifacts: tuple[Artifact, ...]) -> bool:
@@ -212,22 +212,14 @@ def key_measure() -> None:
     changed += [replace(key, arguments=(*key.arguments[:at], "0", *key.arguments[at + 1 :])) for at in range(6)]
     hits = sum(replace(key).name == key.name for _ in range(1000))
     misses = sum(one.name != key.name for one in changed)
-    report("cache_key_hits", hits / 1000, "of identical starts", 1.0, at_least=True)
-    report("cache_key_misses", misses / len(changed), f"of {len(changed)} single changes", 1.0, at_least=True)
+    report("cache_key_hits", hits / 1000, "of identical starts", at_least=1.0)
+    report("cache_key_misses", misses / len(changed), f"of {len(changed)} single changes", at_least=1.0)
 
 
 def _other(value: object) -> object:
     if isinstance(value, int):
         return value + 1
     return f"{value}x" if isinstance(value, str) else ()
-
-
-def report(name: str, value: float, unit: str, goal: float, *, at_least: bool = False) -> None:
-    ok = value >= goal if at_least else value <= goal
-    line = {"bench": "coldstart_stages", "measure": name, "value": round(value, 4), "unit": unit}
-    line |= {"goal": f"{'>=' if at_least else '<='} {goal:g}", "ok": ok}
-    line |= {"peer": None, "peer_value": None, "ratio": None}
-    print(json.dumps(line), flush=True)
 
 
 async def measured(size: int) -> None:
@@ -243,7 +235,7 @@ async def measured(size: int) -> None:
             await overlap("one_link", host, image, size, status.peers, shared)
             await scale_out(host, image, size, status.peers, {what: Link(100 * OWN_RATE) for what in WHAT})
             warm = await engine_again(holder, rehearsed)
-    report("engine_with_cache", warm / cold_s, "x engine without", 0.5)
+    report("engine_with_cache", warm / cold_s, "x engine without", at_most=0.5)
     key_measure()
 
 

@@ -12,7 +12,6 @@ included, whose first token came within two seconds of their arrival.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from bisect import bisect_left, insort
@@ -23,6 +22,8 @@ from hashlib import blake2b
 from heapq import heappop, heappush
 from itertools import accumulate, count
 from random import Random
+
+from figures import report
 
 from fleetctl.gateway.replies import Refusal
 from fleetctl.gateway.scheduler.arbiter import FairArbiter
@@ -394,22 +395,8 @@ def main() -> None:
         if ours is None:
             continue
         goal = GOALS.get(name)
-        report(name, ours, goal, best, None if best is None else peers[best])
-
-
-def report(load: str, value: float, goal: float | None, peer: str | None, peer_value: float | None) -> None:
-    line = {
-        "bench": "gateway",
-        "measure": f"goodput_at_{load.replace(' ', '_')}",
-        "value": round(value, 1),
-        "unit": "%",
-        "goal": None if goal is None else f">= {goal:g}",
-        "ok": goal is None or value >= goal,
-        "peer": peer,
-        "peer_value": None if peer_value is None else round(peer_value, 1),
-        "ratio": round(value / peer_value, 2) if peer_value else None,
-    }
-    print(json.dumps(line))
+        share = f"goodput_at_{name.replace(' ', '_')}"
+        report(share, ours, "%", at_least=goal, peer=best, peer_value=None if best is None else peers[best])
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ Requests for each CPU-second of the candidate's processes, which have one core; 
 `python bench/gateway_http.py [--quick]`.
 """
 
+from figures import report
 from gateway.candidates import UNIT
 from gateway.samples import WARM_S, Samples, Work, middle, ranked, ratio, rotated
-from gateway.tables import asked, chosen, report, table
+from gateway.tables import asked, chosen, table
 from gateway.world import side_by_side
 
 ROUNDS, SECONDS = 5, 1.0
@@ -30,9 +31,7 @@ def main() -> None:
         table(found, names, work, f"small JSON, {work.count} connections: requests per CPU-second")
         for name in names:
             if name != "direct" and ranked(found[name, work.name]):
-                report(
-                    "gateway_http", f"{work.name}_per_core: {name}", middle(found[name, work.name], "per_core"), "1/s"
-                )
+                report(f"{work.name}_per_core: {name}", middle(found[name, work.name], "per_core"), "1/s")
         for name in names:
             if name.startswith(OURS):
                 against(found, name, work)
@@ -44,7 +43,7 @@ def against(found: Samples, ours: str, work: Work) -> None:
         if (theirs, work.name) in found:
             value = ratio(found, ours, theirs, work)
             at_least = goal if ours == OURS else None
-            report("gateway_http", f"{work.name}: {ours} to {theirs}", value, "x per core", at_least=at_least)
+            report(f"{work.name}: {ours} to {theirs}", value, "x per core", at_least=at_least)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ stands already: what is allocated once is not counted, nor what was free from th
 
 import sys
 
+from figures import report
 from gateway.samples import Work, loading
-from gateway.tables import asked, chosen, report
+from gateway.tables import asked, chosen
 from gateway.world import Running, World, side_by_side
 
 HELD = 2000
@@ -34,7 +35,7 @@ def main() -> None:
     for name, values in found.items():
         for kind, what in KINDS.items():
             goal = GOAL_KB if name == OURS else None
-            report("gateway_memory", f"{what}: {name}", values[kind], "kB", at_most=goal)
+            report(f"{what}: {name}", values[kind], "kB", at_most=goal)
         shown = ["failed" if value is None else f"{value:.1f}" for value in values.values()]
         print(f"{name:24}{shown[0]:>14}{shown[1]:>18}", file=sys.stderr)
 

@@ -12,8 +12,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from figures import report
 from gateway.ours import Fleetctl, admin, put, routes, upstream
-from gateway.tables import asked, report
+from gateway.tables import asked
 from gateway.world import Running, side_by_side
 
 TIMES, QUICK_TIMES = 20, 5
@@ -126,8 +127,8 @@ async def measured(one: Running, times: int) -> None:
             f"{one.name:24} {what:20} median {statistics.median(took):6.2f} ms, worst of {times} {max(took):6.2f} ms",
             file=sys.stderr,
         )
-        report("gateway_ready", f"first_request_{what}_p50: {one.name}", statistics.median(took), "ms")
-        report("gateway_ready", f"first_request_{what}_worst: {one.name}", max(took), f"ms of {times}", at_most=GOAL_MS)
+        report(f"first_request_{what}_p50: {one.name}", statistics.median(took), "ms")
+        report(f"first_request_{what}_worst: {one.name}", max(took), f"ms of {times}", at_most=GOAL_MS)
 
 
 def main() -> None:

@@ -4,9 +4,10 @@ Streams per core are chunks delivered for each CPU-second of the candidate, over
 that the upstream wrote into it to its arrival. `python bench/gateway_streams.py [--quick]`.
 """
 
+from figures import report
 from gateway.candidates import UNIT
 from gateway.samples import STREAM_CHUNKS_PER_S, Samples, Work, middle, ranked, ratio, rotated
-from gateway.tables import asked, chosen, report, table
+from gateway.tables import asked, chosen, table
 from gateway.world import side_by_side
 
 ROUNDS, SECONDS, UP_S = 4, 1.5, 20.0
@@ -37,16 +38,16 @@ def main() -> None:
             if name.startswith(OURS) and (UNIT, work.name) in found:
                 value = ratio(found, name, UNIT, work)
                 goal = SHARE_GOAL if name == OURS and work.count != TIMELY else None
-                report("gateway_streams", f"{work.name}: {name} to {UNIT}", value, "x per core", at_least=goal)
+                report(f"{work.name}: {name} to {UNIT}", value, "x per core", at_least=goal)
 
 
 def of(found: Samples, name: str, work: Work) -> None:
     samples = found[name, work.name]
     per_core = middle(samples, "per_core") / STREAM_CHUNKS_PER_S
-    report("gateway_streams", f"{work.name}_streams_per_core: {name}", per_core, "streams")
+    report(f"{work.name}_streams_per_core: {name}", per_core, "streams")
     goal = DELAY_GOAL_MS if name == OURS and work.count == TIMELY else None
     delay = middle(samples, "p99_us") / 1e3
-    report("gateway_streams", f"{work.name}_delay_p99: {name}", delay, "ms", at_most=goal)
+    report(f"{work.name}_delay_p99: {name}", delay, "ms", at_most=goal)
 
 
 if __name__ == "__main__":

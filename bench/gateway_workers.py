@@ -11,10 +11,11 @@ import sys
 import time
 from contextlib import suppress
 
+from figures import report
 from gateway.candidates import Launch, Setting
 from gateway.ours import Fleetctl
 from gateway.samples import Work, broken, middle, ratio, rotated
-from gateway.tables import asked, report, table
+from gateway.tables import asked, table
 from gateway.world import side_by_side
 
 from fleetctl.gateway.arbitration import Arbiter
@@ -185,9 +186,7 @@ def arbiters(requests: int, rounds: int) -> None:
             file=sys.stderr,
         )
         goal = ADDED_GOAL_US if concurrent > 1 else None  # one at a time: each message is a system call of its own
-        report(
-            "gateway_workers", f"arbiter_added_{concurrent}", added, "us", at_most=goal, peer="local", peer_value=own
-        )
+        report(f"arbiter_added_{concurrent}", added, "us", at_most=goal, peer="local", peer_value=own)
 
 
 class Workers(Fleetctl):
@@ -215,7 +214,6 @@ def throughput(rounds: int, seconds: float, seed: int) -> None:
             if broken(found[name, work.name]):
                 continue
             report(
-                "gateway_workers",
                 f"{work.name}_per_core: {name}",
                 middle(found[name, work.name], "per_core"),
                 "1/s",
@@ -224,7 +222,7 @@ def throughput(rounds: int, seconds: float, seed: int) -> None:
             )
             to_one = ratio(found, name, names[0], work)
             if to_one is not None:
-                report("gateway_workers", f"{work.name}_to_one_worker: {name}", to_one, "of 1 worker's")
+                report(f"{work.name}_to_one_worker: {name}", to_one, "of 1 worker's")
 
 
 def main() -> None:

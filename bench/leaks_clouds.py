@@ -8,7 +8,6 @@ would measure moto: there the sweep is over a listing made in memory.
 
 import asyncio
 import copy
-import json
 import os
 import sys
 import tempfile
@@ -24,6 +23,7 @@ sys.path.extend(str(Path(__file__).parents[1] / "tests/contract" / name) for nam
 
 from bad_luck import Doubled, bad_luck
 from cloud_contract import FLEET, CloudUnderTest, give_back, launch_spec, nothing
+from figures import report
 from no_route import loopback_only
 
 from fleetctl.controller.sweep import sweep
@@ -244,11 +244,6 @@ async def sweep_s(bench: Bench) -> float:
     return took
 
 
-def say(name: str, measure: str, value: float, unit: str, goal: float | None, ok: bool) -> None:
-    line = {"bench": "leaks", "measure": f"{name}_{measure}", "value": round(value, 3), "unit": unit, "goal": goal}
-    print(json.dumps({**line, "ok": ok, "peer": None, "peer_value": None, "ratio": None}), flush=True)
-
-
 async def measure(name: str, make: Callable[[], Any]) -> bool:
     with make() as bench:
         begun = time.process_time()
@@ -257,16 +252,17 @@ async def measure(name: str, make: Callable[[], Any]) -> bool:
         rate = await launches_per_s(bench)
         swept = await sweep_s(bench)
     leaked, doubled = totals.leaked["all"], totals.doubled["all"]
-    say(name, "sequences", SEEDS, "sequences", None, True)
-    say(name, "faults_set", sum(totals.met.values()), "faults", None, True)
-    say(name, "leaked", leaked, "sequences", 0, leaked == 0)
-    say(name, "doubled", doubled, "sequences", 0, doubled == 0)
+    report(f"{name}_sequences", SEEDS, "sequences")
+    report(f"{name}_faults_set", sum(totals.met.values()), "faults")
+    report(f"{name}_leaked", leaked, "sequences", at_most=0)
+    report(f"{name}_doubled", doubled, "sequences", at_most=0)
     for fault, count in sorted(totals.met.items()):
         key = fault.replace(": ", ":").replace(" ", "_").replace(",", "")
-        say(name, f"set[{key}]", count, "faults", None, not totals.leaked[fault] and not totals.doubled[fault])
-    say(name, "sequence", cpu_ms, "ms CPU", None, True)
-    say(name, "launches", rate, "launches/s", None, True)
-    say(name, "sweep_1000", swept, "s", SWEEP_GOAL_S, swept <= SWEEP_GOAL_S)
+        report(f"{name}_set[{key}]", count, "faults")
+        report(f"{name}_harm[{key}]", totals.leaked[fault] + totals.doubled[fault], "sequences", at_most=0)
+    report(f"{name}_sequence", cpu_ms, "ms CPU")
+    report(f"{name}_launches", rate, "launches/s")
+    report(f"{name}_sweep_1000", swept, "s", at_most=SWEEP_GOAL_S)
     width = max(map(len, totals.met))
     print(f"\n{name}: {SEEDS} sequences, {sum(totals.met.values())} faults set up", file=sys.stderr)
     print(f"  {'fault':<{width}}  {'set':>5}  leaked  doubled", file=sys.stderr)

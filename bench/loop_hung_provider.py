@@ -5,7 +5,6 @@ own loop ticks for 20 s over the in-memory ports of `loop_tick.py` and a real SQ
 """
 
 import asyncio
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+from figures import report
 from loop_tick import LOCAL, MemoryGateway, MemoryNodes, MemoryProvider, MemorySignals, a_service
 
 from fleetctl.controller.clock import SystemClock
@@ -108,9 +108,7 @@ def main() -> None:
         f" {max(gaps):.2f} s apart, period {PERIOD_S:g} s; all replicas ready after {ready_s:.1f} s",
         file=sys.stderr,
     )
-    line = {"bench": "loop", "measure": "hung_provider_gap_to_period", "value": round(ratio, 3), "unit": "ratio"}
-    goal = {"goal": f"<= {GOAL_RATIO:g}", "ok": ratio <= GOAL_RATIO, "peer": None, "peer_value": None, "ratio": None}
-    print(json.dumps({**line, **goal}))
+    report("hung_provider_gap_to_period", ratio, "ratio", at_most=GOAL_RATIO)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """What one tick costs to store: CPU per commit, at two sizes of fleet. `python bench/loop_store.py [URL]`."""
 
-import json
 import random
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from figures import report
 
 from fleetctl.model.decisions import Decision, Event, Memory, Plan, StageNote
 from fleetctl.model.names import InstanceId, ReplicaId, ServiceName
@@ -81,8 +82,7 @@ def measure(url: str, services: int, changing: int, journal_bytes: int, goal_ms:
         f" load {load_ms:.0f} ms",
         file=sys.stderr,
     )
-    line = {"bench": "loop_store", "measure": name, "value": round(cpu_ms, 3), "unit": "ms CPU", "goal": goal_ms}
-    print(json.dumps({**line, "ok": cpu_ms <= goal_ms, "peer": None, "peer_value": None, "ratio": None}))
+    report(name, cpu_ms, "ms CPU", at_most=goal_ms)
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ of bytecode, as an installed fleetctl has it. Other tools that are installed sta
 need no network.
 """
 
-import json
 import os
 import resource
 import shutil
@@ -15,6 +14,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from figures import report
 
 from fleetctl.model.decisions import Decision, Event, Memory, Plan, StageNote
 from fleetctl.model.instances import Instance, InstancePhase, Offer, Wanted
@@ -80,15 +81,9 @@ def tell(taken: dict[str, list[tuple[float, float]]]) -> None:
     for name, spent in taken.items():
         cpu, wall = (statistics.median(column) for column in zip(*spent, strict=True))
         goal = goals.get(name)
-        row: dict[str, object] = {
-            "bench": "terminal_start", "measure": name.replace(" ", "_"), "cpu_ms": round(cpu, 2),
-            "to_pass": round(cpu / base, 2), "wall_ms": round(wall, 2),
-        }  # fmt: skip
-        if goal is not None:
-            row |= {"goal": goal, "met": cpu / base <= goal}
+        report(name.replace(" ", "_"), cpu, "ms CPU", at_most=goal, judged=cpu / base, peer=PASS, peer_value=base)
         if name == "ps_large":
-            row |= {"goal_wall_ms": LARGE_GOAL_MS, "met": wall <= LARGE_GOAL_MS}
-        print(json.dumps(row))
+            report("ps_large_wall", wall, "ms", at_most=LARGE_GOAL_MS)
         shown = f"{goal:.1f}" if goal is not None else ""
         print(f"{name:<28}{cpu:>8.1f}{cpu / base:>8.2f}{shown:>8}{wall:>9.1f}", file=sys.stderr)
 

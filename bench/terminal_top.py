@@ -6,7 +6,6 @@ decisions changed. CPU is that of all its threads, user and system, from /proc. 
 """
 
 import fcntl
-import json
 import os
 import pty
 import re
@@ -21,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+from figures import report
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tui", "unit")]
@@ -52,11 +53,11 @@ def main() -> int:
         for tick in range(PAST_TICKS, 0, -1):
             fleet.tick(at=time.time() - PERIOD_S * tick)
         paints = sorted(first_paint(home) for _ in range(PAINTS))
-        report("first_paint_10000", paints[PAINTS // 2], "s", PAINT_GOAL_S, f"{paints[0]:.2f} to {paints[-1]:.2f} s")
+        say("first_paint_10000", paints[PAINTS // 2], "s", PAINT_GOAL_S, f"{paints[0]:.2f} to {paints[-1]:.2f} s")
         for measure, keys in (("refresh_10000", b""), ("refresh_10000_replicas_page", b"p")):
             spent = cpu_per_second(home, keys, lambda number: fleet.tick(at=time.time(), changed=moved(fleet, number)))
-            report(measure, spent, "ms CPU/s", REFRESH_GOAL_MS, "a tick every 2 s")
-        report("idle_10000", cpu_per_second(home, b"", None), "ms CPU/s", None, "no controller")
+            say(measure, spent, "ms CPU/s", REFRESH_GOAL_MS, "a tick every 2 s")
+        say("idle_10000", cpu_per_second(home, b"", None), "ms CPU/s", None, "no controller")
         store.close()
     return 0
 
@@ -137,11 +138,9 @@ def read(terminal: int, timeout_s: float) -> bytes:
         return b""
 
 
-def report(measure: str, value: float, unit: str, goal: float | None, more: str) -> None:
+def say(measure: str, value: float, unit: str, goal: float | None, more: str) -> None:
     print(f"{measure}: {value:.2f} {unit} ({more})", file=sys.stderr)
-    line = {"bench": "terminal", "measure": measure, "value": round(value, 2), "unit": unit, "goal": goal}
-    line |= {"ok": None if goal is None else value <= goal, "peer": None, "peer_value": None, "ratio": None}
-    print(json.dumps(line), flush=True)
+    report(measure, value, unit, at_most=goal)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What the gateway's measurements print: a table for people on stderr, one JSON line per measure on stdout."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,33 +73,3 @@ def table(found: Samples, candidates: Sequence[str], work: Work, what: str) -> N
             f"{middle(samples, 'load_cores'):7.2f}{middle(samples, 'upstream_cores'):9.2f}{note}",
         )
         print(f"{name:24}{''.join(figures)}", file=sys.stderr)
-
-
-def report(
-    bench: str,
-    measure: str,
-    value: float | None,
-    unit: str,
-    *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    peer: str | None = None,
-    peer_value: float | None = None,
-) -> None:
-    """One line. `value` None: it could not be measured, because a candidate is missing or failed."""
-    goal = f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}" if at_most is not None else None
-    met: bool | None = None
-    if goal is not None and value is not None:
-        met = value >= at_least if at_least is not None else at_most is not None and value <= at_most
-    line = {
-        "bench": bench,
-        "measure": measure,
-        "value": None if value is None else round(value, 4),
-        "unit": unit,
-        "goal": goal,
-        "ok": met,
-        "peer": peer,
-        "peer_value": None if peer_value is None else round(peer_value, 4),
-        "ratio": round(value / peer_value, 4) if value is not None and peer_value else None,
-    }
-    print(json.dumps(line), flush=True)

@@ -1,7 +1,6 @@
 """Schedules in the system's own cron, or as timers of the user's systemd: each calls `fleetctl schedule run`."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -45,8 +44,9 @@ def words_of(name: str) -> list[str]:
 
 
 def environment_of(here: Session) -> Mapping[str, str]:
-    """What it needs to find the fleet and the clouds' tools: cron gives next to nothing."""
-    return {**here.home.environment, "PATH": os.environ.get("PATH", os.defpath)}
+    """What it needs to find the fleet. It stores what is wanted and calls no other program, so it needs no PATH; a long
+    one would make a line longer than the thousand characters that Debian's cron takes."""
+    return here.home.environment
 
 
 def crontab_lines(here: Session, every: Sequence[Entry], log: Path) -> list[tuple[str, str]]:
@@ -104,6 +104,7 @@ def into_systemd(here: Session, every: Sequence[Entry], *, dry_run: bool) -> lis
         for path in gone:
             if path.suffix == ".timer":
                 systemctl("disable", "--now", path.name, user=True, check=False)
+                systemctl("clean", "--what=state", path.name, user=True, check=False)  # when it fired last
             remove_unit(path)
         changed = {name: put_unit(folder / name, text) for name, text in texts.items()}
         if gone or any(changed.values()):

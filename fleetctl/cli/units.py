@@ -11,8 +11,12 @@ from fleetctl.errors import FleetError, NotFound
 from fleetctl.host.unit_files import is_ours
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
-SYSTEMCTL_S = 60.0
-"""`enable --now` waits until a unit of Type=notify is ready; the first tick may wait for a store."""
+SYSTEMCTL_S = 150.0
+"""`enable --now` waits until the first tick has ended, `disable --now` until the last: longer than the unit allows."""
+USERS_RUN = Path("/run/user")
+"""Where each user's own systemd has its socket, when it runs."""
+_NO_REASON = ("Created symlink", "Removed ", "See ")
+"""How lines of systemctl begin that tell no reason."""
 
 
 def user_folder() -> Path:
@@ -59,7 +63,7 @@ def systemd_answers(*, user: bool, instead: str) -> None:
     if shutil.which("systemctl") is None:
         raise NotFound(f"there is no systemctl here, so {whose} takes units", hint=instead)
     if not systemctl("show", "--property=Version", user=user, check=False):
-        raise NotFound(f"{whose} answers here, so nothing was written", hint=instead)
+        raise NotFound(f"{whose} answers here, so nothing was written", hint=_reached(instead) if user else instead)
 
 
 def systemctl(*words: str, user: bool, check: bool = True) -> bool:
@@ -75,12 +79,21 @@ def systemctl(*words: str, user: bool, check: bool = True) -> bool:
             f"`{' '.join(command[1:])}` did not end within {SYSTEMCTL_S:g} s", hint="look at: systemctl status"
         ) from error
     if done.returncode and check:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        said = [line for line in lines if line and not line.startswith(_NO_REASON)]
         raise FleetError(
-            f"the units are written, but systemctl {' '.join(words)} failed: {said[-1] if said else done.returncode}",
-            hint=f"when systemd runs here: systemctl {'--user ' if user else ''}daemon-reload, then the same again",
+            f"the units are written, but systemctl {' '.join(words)} failed: {said[0] if said else done.returncode}",
+            hint=f"see why: journalctl {'--user ' if user else ''}-e -n 30; then the same again",
         )
     return done.returncode == 0
+
+
+def _reached(instead: str) -> str:
+    """What to run where a user's systemd runs and is not found, as in a shell of `su` or `sudo -u`."""
+    folder = USERS_RUN / str(os.geteuid())
+    if "XDG_RUNTIME_DIR" in os.environ or not (folder / "systemd").is_dir():
+        return instead
+    return f"export XDG_RUNTIME_DIR={folder}, and the same again: it runs, and this shell knows not where; or {instead}"
 
 
 def _keep_aside(path: Path) -> None:

@@ -14,6 +14,9 @@ RESTART_S = 5
 CLOUD_STATE = (".aws", ".azure", ".config/gcloud", ".cache")
 """Folders of the user's own home where the clouds' tools keep tokens that they renew, and caches."""
 
+TEMPORARY = ("/tmp", "/var/tmp")
+"""What replicas, and the sockets of a home of a long name, have for files that nobody keeps."""
+
 
 def watchdog_s(period_s: float) -> int:
     """Seconds without a tick that ended, after which systemd starts the controller anew."""
@@ -30,11 +33,10 @@ def daemon_unit(
     period_s: float,
     user: str | None,
     user_home: str,
-    private_tmp: bool,
 ) -> str:
     """The unit's text. `user`: whose the process is, in a unit of the system; None: a unit of the user's own systemd.
 
-    `writes` are the folders that it must be able to write; `private_tmp` is False where its socket lies in /tmp.
+    `writes` are the folders that it must be able to write, besides those for what is temporary.
     """
     service = [
         ("Type", "notify"),
@@ -53,7 +55,12 @@ def daemon_unit(
         ("RestartPreventExitStatus", "2"),
         # Replicas on this machine, and the gateway, go on when the controller ends.
         ("KillMode", "process"),
-        *_hardening(writes, user_home, private_tmp),
+        # They are in its control group: one that is out of memory must not end the controller, nor do they share the
+        # count of threads that is meant for one program.
+        ("OOMPolicy", "continue"),
+        ("TasksMax", "infinity"),
+        *_PROCESS_HARDENING,
+        *(_system_hardening(writes, user_home) if user is not None else ()),
     ]
     return unit_text(
         (
@@ -71,22 +78,32 @@ def daemon_unit(
     )
 
 
-def _hardening(writes: Sequence[str], user_home: str, private_tmp: bool) -> list[tuple[str, str]]:
+_PROCESS_HARDENING = (
+    ("NoNewPrivileges", "true"),
+    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+    ("RestrictNamespaces", "true"),
+    ("RestrictRealtime", "true"),
+    ("RestrictSUIDSGID", "true"),
+    ("LockPersonality", "true"),
+    ("SystemCallArchitectures", "native"),
+    ("UMask", "0077"),
+)
+"""What a systemd without privileges can do, too."""
+
+
+def _system_hardening(writes: Sequence[str], user_home: str) -> list[tuple[str, str]]:
+    """What only the system's own systemd can do. A user's cannot start a unit that gives up capabilities; of the rest
+    it does nothing, or, since version 253, gives its processes a user namespace, in which replicas would live too
+    (systemd/systemd#25233)."""
     caches = [f"-{path_word(f'{user_home}/{name}')}" for name in CLOUD_STATE]
     return [
-        ("NoNewPrivileges", "true"),
         ("ProtectSystem", "strict"),
         ("ProtectHome", "read-only"),
-        ("ReadWritePaths", " ".join([*(path_word(path) for path in writes), *caches])),
-        ("PrivateTmp", "true" if private_tmp else "false"),
+        # Not PrivateTmp: it is removed when the unit stops, and replicas that live on would be left without any.
+        ("ReadWritePaths", " ".join([*(path_word(path) for path in writes), *TEMPORARY, *caches])),
         ("ProtectKernelTunables", "true"),
         ("ProtectKernelModules", "true"),
+        ("ProtectKernelLogs", "true"),
+        ("ProtectHostname", "true"),
         ("ProtectControlGroups", "true"),
-        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
-        ("RestrictNamespaces", "true"),
-        ("RestrictRealtime", "true"),
-        ("RestrictSUIDSGID", "true"),
-        ("LockPersonality", "true"),
-        ("SystemCallArchitectures", "native"),
-        ("UMask", "0077"),
     ]

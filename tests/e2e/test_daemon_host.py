@@ -1,5 +1,6 @@
 """The controller's own process: watched by systemd's protocol, with metrics, and a log to follow."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_home import FleetHome, fleet_home, fleet_text, free_port, service_text, until
+from fleet_home import FleetHome, fleet_home, fleet_text, service_text, until
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetctl import __version__
@@ -73,26 +75,37 @@ def test_metrics_health_status_and_every_name_of_the_dashboard(fleet: FleetHome)
     assert told["pid"] == started["pid"]
     assert told["version"] == __version__
     assert told["fence"] == health["fence"]
-    assert told["tick_age_s"] < 5.0
+    assert 0.0 <= told["tick_age_s"] < 15.0, "no more than a lease"
     assert told["resident_bytes"] > 10_000_000
     assert told["log"] == started["log"]
     text = fleet.run("daemon", "status").out
     assert "behind its period of 0.3 s" in text
     assert started["log"] in text
 
-    def counted() -> dict[str, Any] | None:
-        found = families(url)
-        return found if found["fleetctl_start_seconds"].samples else None
-
-    ours = until("the start is counted", counted, within_s=20.0)
-    known = {**ours, **families(f"http://127.0.0.1:{gateway}")}
-    wanted = set(NAME.findall(DASHBOARD.read_text()))
+    wanted = {
+        next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name).removesuffix("_total")
+        for name in NAME.findall(DASHBOARD.read_text())
+    }
     assert len(wanted) > 20
-    for name in sorted(wanted):
-        bare = next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name).removesuffix("_total")
-        assert bare in known, f"{name} is in the dashboard, and nothing has it"
-        if bare.startswith("fleetctl_") and not bare.startswith("fleetctl_gateway_") and bare not in UNTIL_THERE:
-            assert known[bare].samples or bare == "fleetctl_scrape_failures", name
+    sampled = {
+        name
+        for name in wanted
+        if not name.startswith("fleetctl_gateway_") and name not in UNTIL_THERE | {"fleetctl_scrape_failures"}
+    }
+
+    def counted() -> dict[str, Any] | None:
+        """What is told once the start is counted and each family of the dashboard has a sample."""
+        found = families(url)
+        empty = {name for name in sampled if name in found and not found[name].samples}
+        return None if empty else found
+
+    try:
+        ours = until("all of them have samples", counted, within_s=60.0)
+    except AssertionError as error:
+        error.add_note(f"without any: {sorted(one for one in sampled if not families(url)[one].samples)}")
+        raise
+    known = {**ours, **families(f"http://127.0.0.1:{gateway}")}
+    assert wanted - known.keys() == set(), "they are in the dashboard, and nothing has them"
     sample = {s.labels["service"]: s.value for s in ours["fleetctl_service_ready_replicas"].samples}
     assert sample == {"chat": 1.0}
     assert {s.labels["verb"] for s in ours["fleetctl_actions"].samples} >= {"launch", "apply"}
@@ -178,8 +191,12 @@ def test_a_store_that_fails_gets_no_beat(fleet: FleetHome) -> None:
                 break
 
         listener.settimeout(2.0)  # six periods
-        with pytest.raises(TimeoutError):
-            listener.recv(4096)
+        last = 0
+        with contextlib.suppress(TimeoutError):
+            while last < 2:
+                listener.recv(4096)
+                last += 1
+        assert last < 2, "but for the tick that was stored just before"
 
         locker.communicate(b"\n", timeout=10.0)
         listener.settimeout(30.0)
@@ -209,15 +226,15 @@ def test_logs_are_shown_and_followed_into_the_next_file(fleet: FleetHome) -> Non
     assert fleet.run("daemon", "logs", "--tail", "2").out == "older\nnewer\n"
     assert fleet.run("daemon", "logs", "-o", "json").json()["lines"] == ["oldest", "older", "newer"]
     following = fleet.start("daemon", "logs", "--follow")
-    until("the end is shown", lambda: "newer" in following.out.read_text(), within_s=20.0)
+    until("the end is shown", lambda: "newer" in following.out.read_text(), within_s=60.0)
     with log.open("a") as more:
         more.write("newest\n")
-    until("what comes is shown", lambda: "newest" in following.out.read_text(), within_s=20.0)
+    until("what comes is shown", lambda: "newest" in following.out.read_text(), within_s=60.0)
     log.replace(log.with_name("daemon.log.1"))
     log.write_text("begun anew\n")
-    until("the next file is shown", lambda: "begun anew" in following.out.read_text(), within_s=20.0)
+    until("the next file is shown", lambda: "begun anew" in following.out.read_text(), within_s=60.0)
     following.interrupt()
-    following.process.wait(20.0)
+    following.process.wait(60.0)
 
 
 def _no_fleet_log(fleet: FleetHome) -> str:
@@ -226,7 +243,7 @@ def _no_fleet_log(fleet: FleetHome) -> str:
 
 
 SYSTEMCTL = '#!/bin/sh\necho "$@" >> CALLS\ncase "$*" in *is-active*) exit 3;; esac\n'
-"""A stand-in that notes what it was told: no systemd runs in a container."""
+"""A stand-in that notes what it was told, where no systemd runs; a real one is in test_systemd_host.py."""
 
 
 def test_a_unit_is_written_kept_when_changed_by_hand_and_taken_away(fleet: FleetHome) -> None:
@@ -243,7 +260,9 @@ def test_a_unit_is_written_kept_when_changed_by_hand_and_taken_away(fleet: Fleet
 
     (unit,) = (config / "systemd" / "user").iterdir()
     assert unit.read_text() == printed.out
-    assert f"ReadWritePaths={fleet.root} " in printed.out
+    assert f"EnvironmentFile=-{fleet.root}/environment\n" in printed.out
+    of_the_system = fleet.run("daemon", "install", "--system", "--dry-run", environment=there).out
+    assert f"ReadWritePaths={fleet.root} " in of_the_system
     assert calls.read_text().splitlines()[-2:] == ["--user daemon-reload", f"--user enable {unit.name}"]
     unit.write_text(unit.read_text() + "Nice=5\n")
     said = fleet.run("daemon", "install", "--user", environment=there).err

@@ -14,6 +14,7 @@ import typer
 from fleetctl.cli.output import Column, Format, Output, document, emit, line, say
 from fleetctl.errors import UsageError
 from fleetctl.model.routes import Route
+from fleetctl.spec.openness import open_metrics
 from fleetctl.views.figures import several
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ ROUTES: tuple[Column[Route], ...] = (
     Column(header="REPLICAS", cell=lambda row: str(len(row.upstreams)), right=True),
     Column(header="SLOTS", cell=lambda row: str(_slots(row)), right=True),
     Column(header="WAIT", cell=lambda row: f"{row.queue_timeout_s:g}s", right=True),
-    Column(header="QUEUE", cell=lambda row: str(row.queue_limit), right=True),
+    Column(header="QUEUE MAX", cell=lambda row: str(row.queue_limit), right=True),
     Column(header="MODELS", cell=lambda row: ", ".join(row.models) or "asked at the start", drop=1),
 )
 
@@ -114,7 +115,7 @@ def gateway(
             }
             made = _from_file(config, [name for name, given in beside.items() if given is not None])
         else:
-            made = _from_line(replica or [], service or SERVICE, model or [], auth, queue_timeout, queue_limit)
+            made = _from_line(replica or [], service, model or [], auth, queue_timeout, queue_limit)
         return _over(made, listen, workers, tls_cert, tls_key, access_log, metrics)
 
     made = read()
@@ -136,7 +137,7 @@ def _from_file(path: Path, beside: list[str]) -> "GatewayConfig":
 
 def _from_line(
     replicas: list[str],
-    service: str,
+    service: str | None,
     models: list[str],
     auth: str | None,
     queue_timeout: str | None,
@@ -148,7 +149,8 @@ def _from_line(
         raise UsageError("which engines? None is named", hint=f"{EXAMPLE}, or --config FILE")
     return line_config(
         replicas=replicas,
-        service=service,
+        service=service or SERVICE,
+        invented=service is None,
         models=models,
         auth=auth,
         queue_timeout=queue_timeout,
@@ -190,7 +192,7 @@ def _over(
 
 def _checked(made: "GatewayConfig") -> "GatewayConfig":
     """With its certificate looked at. Raises `UsageError`; warnings go to stderr."""
-    warnings = list(made.warnings)
+    warnings = [*made.warnings, *filter(None, [open_metrics(made.metrics_listen)])]
     if made.tls_certificate is not None:
         from fleetctl.gateway.tls import certificate_warnings, server_context
 

@@ -18,5 +18,5 @@ def model_in(body: bytes) -> str | None:
     """None: it names none. Raises `ValueError` for one that is no JSON, or whose `model` is no string."""
     try:
         return _BODY.decode(body).model
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: brackets, a thousand deep
         raise ValueError(str(error)) from None

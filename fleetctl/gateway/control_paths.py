@@ -25,6 +25,8 @@ _TRITON: Final = ("v2/cudasharedmemory", "v2/logging", "v2/repository", "v2/syst
 _ANY: Final = ("debug", "metrics", "rehearsal")
 
 _STEERING: Final = frozenset(_VLLM + _SGLANG + _LLAMA_CPP + _TRITON + _ANY)
+_DEEPEST: Final = max(path.count("/") for path in _STEERING) + 1
+"""Segments of the longest of them: a path of thirty thousand is not looked at in as many ways."""
 _ORDINARY: Final = frozenset((b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings", b"/v1/responses"))
 _UNQUOTINGS_MAX: Final = 3
 """A server unquotes once, one behind a proxy twice; a path that is still quoted then is refused."""
@@ -44,4 +46,4 @@ def steers(target: bytes) -> bool:
             return True
     path = path.replace("\\", "/").partition("?")[0].partition("#")[0].partition(";")[0]
     parts = [part for part in posixpath.normpath("/" + path).lower().split("/") if part]
-    return any("/".join(parts[:count]) in _STEERING for count in range(1, len(parts) + 1))
+    return any("/".join(parts[:count]) in _STEERING for count in range(1, min(len(parts), _DEEPEST) + 1))

@@ -9,7 +9,7 @@ from typing import cast
 
 from fleetctl.errors import FleetError, UsageError
 from fleetctl.gateway.access_log import AccessLog
-from fleetctl.gateway.limits import ACCEPTED_AT_ONCE, LISTEN_BACKLOG
+from fleetctl.gateway.limits import ACCEPTED_AT_ONCE, FAREWELL_S, LISTEN_BACKLOG
 from fleetctl.gateway.plane import DataPlane
 from fleetctl.gateway.settings import Settings
 from fleetctl.gateway.tls import HANDSHAKE_TIMEOUT_S, renew, server_context
@@ -50,10 +50,32 @@ class Doors:
             _log.error("it stays as it was: %s; %s", error.message, error.hint)
 
     def shut(self) -> None:
-        """Accept no more; connections that are open stay so."""
+        """Accept no more for now; connections that are open stay so. Who connects waits before the door, as the
+        listening sockets are not ours.
+        """
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+    async def shut_last(self, plane: DataPlane, sockets: Iterable[socket.socket]) -> None:
+        """Let in who stands before the door, and close the sockets: nobody who has connected is reset."""
+        self.shut()
+        entering: list[asyncio.Task[object]] = []
+        for listener in sockets:
+            while (guest := _next_guest(listener)) is not None:
+                entering.append(
+                    plane.loop.create_task(
+                        plane.loop.connect_accepted_socket(
+                            cast("Callable[[], asyncio.BaseProtocol]", plane.client), guest, ssl=self._context
+                        )
+                    )
+                )
+            listener.close()
+        if entering:
+            _, late = await asyncio.wait(entering, timeout=FAREWELL_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*entering, return_exceptions=True)
 
     def close(self) -> None:
         self.shut()
@@ -74,7 +96,16 @@ class Doors:
 
 def _several(one: socket.socket) -> list[socket.socket]:
     """The same listening socket under several numbers, each of which takes a connection in a turn of the loop."""
-    return [one, *(one.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
+    return [one.dup() for _ in range(ACCEPTED_AT_ONCE)]
+
+
+def _next_guest(listener: socket.socket) -> socket.socket | None:
+    try:
+        guest, _ = listener.accept()
+    except OSError:  # nobody, or no file is left for one
+        return None
+    guest.setblocking(False)
+    return guest
 
 
 def make_context(settings: Settings) -> ssl.SSLContext | None:

@@ -11,8 +11,8 @@ from fleetctl.gateway.http1_heads import RequestHead, hopeless, parse_request
 from fleetctl.gateway.limits import (
     BODY_LIMIT_BYTES,
     HEAD_REMEMBERED_LIMIT_BYTES,
-    HELD_LIMIT_BYTES,
     PIPELINED_LIMIT_BYTES,
+    TURNED_AWAY_MAX,
 )
 from fleetctl.gateway.refusals import FULL, NO_WEBSOCKET, TOO_LARGE, TOO_MANY
 from fleetctl.gateway.replies import CONTINUE, Refusal, bad_request, encode_refusal
@@ -66,13 +66,20 @@ class ClientConnection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods, not the ancestor
-        if not self._plane.admits(self):
+        surplus = self._plane.admit_client(self)
+        if surplus > TURNED_AWAY_MAX:
+            self.transport.abort()
+            return
+        if surplus > 0:
             self.refuse_and_close(TOO_MANY)
             return
         self._wait_in(self._plane.heads)
 
     def data_received(self, data: bytes) -> None:
         if self._reading == _HEAD:
+            if self.paused:  # or answers that it does not read would pile up here
+                self._wait_to_read(data)
+                return
             begun = self._begun
             if begun is None:
                 known = self._known
@@ -105,9 +112,7 @@ class ClientConnection:
         elif self._reading == _BODY:
             self._read_body(data)
         elif self._reading == _BUSY:
-            self._keep_for_later(data)
-            if self._too_much_begun:
-                self._stop_reading()
+            self._wait_to_read(data)
 
     def eof_received(self) -> bool:
         """A client that closes its half has gone: engines must not work for nobody."""
@@ -138,8 +143,12 @@ class ClientConnection:
     def resume_writing(self) -> None:
         self.paused = False
         self._plane.stalls.stop(self)
-        if self.exchange is not None and self.exchange.upstream is not None:
+        if self.transport.is_closing():
+            self._plane.stalls.start(self, self._plane.now())
+        elif self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.resume()
+        elif self._reading == _HEAD and self._begun is not None:
+            self._go_on(self._plane.now())
 
     def write(self, data: bytes) -> None:
         """Now, and behind what is due."""
@@ -168,7 +177,7 @@ class ClientConnection:
         """Answer the request being served with a refusal; the connection stays usable if the client wants."""
         self._plane.records.count(refusal)
         asked = self._asked
-        close = asked is None or not asked.keep_alive
+        close = asked is None or not asked.keep_alive or self._plane.stopping
         head_only = asked is not None and asked.method == b"HEAD"
         self.reply(encode_refusal(refusal, close=close, head_only=head_only, request_id=request_id), close=close)
 
@@ -182,17 +191,13 @@ class ClientConnection:
             self._reading = _LINGER
             self._wait_in(None)
             self.flush()
-            self.transport.close()
+            self.close(now)
             return
         self._reading = _HEAD
         if self._begun is None:
             self.rests_since = now
-            return
-        self._wait_in(self._plane.heads)
-        self._plane.crowds.stop(self)
-        self.transport.resume_reading()
-        # A new turn of the loop: a thousand pipelined requests must not become a thousand frames of the stack.
-        self._plane.loop.call_soon(self._read_begun)
+        elif not self.paused:
+            self._go_on(now)
 
     def refuse_and_close(self, refusal: Refusal) -> None:
         """Answer, then discard what else comes for a moment: a reset would take the answer from the client's hands."""
@@ -213,7 +218,12 @@ class ClientConnection:
         self._release_body()
         self._wait_in(None)
         self.flush()
+        self.close(self._plane.now())
+
+    def close(self, now: float) -> None:
+        """End the connection when the client has taken all that was written, or stalls."""
         self.transport.close()
+        self._plane.stalls.start(self, now)
 
     def reset(self) -> None:
         """End the connection so that its end cannot be taken for the end of what was written."""
@@ -224,6 +234,14 @@ class ClientConnection:
         if sock is not None:  # without this the kernel would end it as if all were well
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
         self.transport.abort()
+
+    def leave(self) -> None:
+        """The gateway ends: what this client has begun to ask is refused; one that is being answered stays."""
+        refusal = self._plane.shut
+        if self.resting:
+            self.cut()
+        elif refusal is not None and self._reading in (_HEAD, _BODY):
+            self.refuse_and_close(refusal)
 
     @property
     def resting(self) -> bool:
@@ -248,8 +266,22 @@ class ClientConnection:
         else:
             self._begun += data
 
+    def _wait_to_read(self, data: bytes) -> None:
+        """It is the turn of these bytes when the request before them is answered, and its answer taken."""
+        self._keep_for_later(data)
+        if self._too_much_begun:
+            self._stop_reading()
+
+    def _go_on(self, now: float) -> None:
+        """With the request that came during the one before."""
+        self._wait_in(self._plane.heads)
+        self._plane.crowds.stop(self)
+        self.transport.resume_reading()
+        # A new turn of the loop: a thousand pipelined requests must not become a thousand frames of the stack.
+        self._plane.loop.call_soon(self._read_begun)
+
     def _read_begun(self) -> None:
-        if self._reading == _HEAD and self._begun is not None and not self.transport.is_closing():
+        if self._reading == _HEAD and self._begun is not None and not self.paused and not self.transport.is_closing():
             self.data_received(self._take_begun())
 
     def _take_begun(self) -> bytes:
@@ -350,7 +382,7 @@ class ClientConnection:
         self.held_bytes += size_bytes
         plane = self._plane
         plane.held_bytes += size_bytes
-        if plane.held_bytes <= HELD_LIMIT_BYTES:
+        if plane.held_bytes <= plane.held_max_bytes:
             return True
         self.refuse_and_close(FULL)
         return False

@@ -19,7 +19,7 @@ class Exchange(Ticket):
     """A Ticket that knows its client and its bytes. They are kept until the answer begins, for a second attempt."""
 
     __slots__ = (
-        "asked", "body", "client", "close", "first_s", "gone", "head", "line", "pass_", "refreshed", "request_id",
+        "asked", "begun", "body", "client", "close", "first_s", "gone", "head", "line", "pass_", "request_id",
         "seated_s", "status", "trace_id", "upstream", "usage",
     )  # fmt: skip
 
@@ -54,8 +54,8 @@ class Exchange(Ticket):
         self.usage = NO_USAGE
         self.gone = False
         """Its client has left."""
-        self.refreshed = False
-        """It was sent again because a kept-alive connection had gone stale; once per attempt at a replica."""
+        self.begun = False
+        """A replica had it and broke off without a word: it may have begun it, so it is sent once more at most."""
 
     def write_head(self, target: bytes, ids: bytes, *, credentials: bool) -> None:
         """Make the head for the replica. `credentials`: the client's are meant for the replica, not for us."""

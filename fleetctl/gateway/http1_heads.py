@@ -140,6 +140,8 @@ def parse_request(head: bytes) -> RequestHead:
     whole = _REQUEST.fullmatch(head)
     if whole is None or len(head) > HEAD_LIMIT_BYTES:
         raise BadFraming(_what_is_wrong(head))
+    if whole[1] == b"CONNECT":
+        raise BadFraming("the gateway is no tunnel")
     asked = RequestHead(whole[1], whole[2], http10=whole[3] == b"0")
     first, last = whole.span(4)
     digits: tuple[int, int] | None = None
@@ -194,6 +196,8 @@ def parse_request(head: bytes) -> RequestHead:
         raise BadFraming("too many headers")
     _second_opinion(head)
     asked.before, asked.after = kept_lines(head, first, last, digits, dropped, named)
+    if not hosts:  # it is forwarded as HTTP/1.1, which is nothing without (RFC 9112, section 3.2)
+        asked.before = b"Host:\r\n" + asked.before
     asked.seal(head, digits)
     if digits is not None and not asked.traceparent and not asked.request_id:
         asked.usual = True
@@ -275,7 +279,8 @@ def _without(head: bytes, first: int, last: int, dropped: list[tuple[int, int]],
     left = b"".join(kept)
     if not named:
         return left
-    return b"".join(line for line in left.splitlines(keepends=True) if line.partition(b":")[0].lower() not in named)
+    names = frozenset(named)
+    return b"".join(line for line in left.splitlines(keepends=True) if line.partition(b":")[0].lower() not in names)
 
 
 class _Unheard:

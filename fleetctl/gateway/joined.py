@@ -232,10 +232,11 @@ class Joined:
         self._follows.identity_number = 0
 
     async def _guard(self) -> None:
-        """Fence it in time, whatever else waits for an answer."""
+        """Fence it in time, whatever else waits for an answer; and again until the data plane has heard of it."""
         while True:
             await asyncio.sleep(POLL_S)
-            if not self._fenced and self._now() - self._contact_s >= self._fenced_s:
+            unheard = self._follows.routes is not None and self._follows.applied is None
+            if (unheard or not self._fenced) and self._now() - self._contact_s >= self._fenced_s:
                 try:
                     await self._fence(f"the fleet could not be reached for {self._fenced_s:g} s")
                 except FleetError as error:

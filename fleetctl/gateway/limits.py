@@ -78,6 +78,13 @@ ACCESS_LOGS_KEPT: Final = 4
 """Access logs put aside; older ones are deleted."""
 DRAIN_TIMEOUT_S: Final = 60.0
 """Running requests get this long to end when the gateway is told to stop."""
+DRAIN_LOOK_S: Final = 0.1
+"""Between two looks at whether all has ended: it looks at every client, which takes ten thousand a few milliseconds."""
+FAREWELL_S: Final = 0.5
+"""When the gateway ends, a connection without a request stays open for so long: what its client sent just then gets an
+answer, and not a reset. Many round trips, and no wait that anybody notices."""
+SUCCESSION_S: Final = 5.0
+"""Who connects while one worker of several drains waits so long for its successor, and is then told to try again."""
 ACCEPTED_AT_ONCE: Final = 8
 """New connections taken in one turn of the event loop, where uvloop by itself takes one: a turn of a busy gateway lasts
 30 ms, and a thousand streams would take that many turns to come in. More would be asked in vain for each single one."""
@@ -86,4 +93,7 @@ LISTEN_BACKLOG: Final = 4096
 OPEN_FILES_WANTED: Final = 4096
 """Below this the gateway warns: a held request takes one file, a running one two."""
 OPEN_FILES_RESERVED: Final = 128
-"""Files kept for logs, admin connections and the listening sockets."""
+"""Files kept for logs, admin connections, the listening sockets, and those who are turned away."""
+TURNED_AWAY_MAX: Final = 64
+"""Clients beyond all that may be connected, told so at one time: each takes a file while it reads that. More are cut
+without a word: they must not take the files for connections to replicas."""

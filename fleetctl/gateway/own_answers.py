@@ -26,7 +26,7 @@ class OwnAnswers:
 
     def models(self, client: ClientConnection, asked: RequestHead, table: Table, pass_: Pass) -> bool:
         """What this key may use; a model that it may not use is not there for it."""
-        target = asked.target
+        target = asked.target.partition(b"?")[0]
         if not target.startswith(_MODELS):
             return False
         if target == _MODELS:
@@ -34,7 +34,7 @@ class OwnAnswers:
             return True
         if target[len(_MODELS) : len(_MODELS) + 1] != b"/":
             return False
-        name = unquote(target[len(_MODELS) + 1 :].partition(b"?")[0].decode())  # clients quote the slash in a name
+        name = unquote(target[len(_MODELS) + 1 :].decode())  # clients quote the slash in a name
         service = table.find(name)
         if service is None or not pass_.may_use(service):
             return False

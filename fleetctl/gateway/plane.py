@@ -17,6 +17,7 @@ from fleetctl.gateway.limits import (
     DRAIN_TIMEOUT_S,
     HEAD_TIMEOUT_S,
     HEADS_REMEMBERED_MAX,
+    HELD_LIMIT_BYTES,
     IDLE_TIMEOUT_S,
     LINGER_TIMEOUT_S,
     PIPELINED_TIMEOUT_S,
@@ -59,9 +60,11 @@ class DataPlane(SteeredPlane):
         arbiter_of: Callable[[Bearer[Exchange]], Arbiter[Exchange]] | None = None,
         *,
         connections_max: int,
+        held_max_bytes: int = HELD_LIMIT_BYTES,
         access_log: AccessLog | None = None,
     ) -> None:
         super().__init__(loop, access_log)
+        self.held_max_bytes = held_max_bytes
         self.outgoing = Outgoing(loop)
         self.starvation = Starvation()
         self.heads: Waits[ClientConnection] = Waits(HEAD_TIMEOUT_S)
@@ -81,7 +84,6 @@ class DataPlane(SteeredPlane):
         self._own = OwnAnswers()
         self._known_heads: dict[bytes, RequestHead] = {}
         self._trace_ids = TraceIds()
-        self._stopping_refusal = shutting_down(DRAIN_TIMEOUT_S)
         self._ticking = loop.call_later(TICK_S, self._tick)
 
     # what its host says
@@ -94,19 +96,27 @@ class DataPlane(SteeredPlane):
         """Requests that hold a slot. Looks at every client."""
         return sum(1 for one in self.clients if one.exchange is not None and one.exchange.phase is Phase.RUNNING)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a client waits for an answer, or has not taken all of one. Looks at every client."""
+        return any(one.exchange is not None or one.transport.get_write_buffer_size() for one in self.clients)
+
     def stop_accepting(self, *, timeout_s: float = DRAIN_TIMEOUT_S) -> None:
-        """Refuse what is queued, close connections between two requests; what runs goes on, for `timeout_s` at most."""
+        """Refuse what is queued and what comes; what runs goes on, for `timeout_s` at most. Each connection ends with
+        its next answer.
+        """
         self.stopping = True
-        self._stopping_refusal = refusal = shutting_down(timeout_s)
+        self.shut = refusal = shutting_down(timeout_s)
         _log.info("no more requests are taken; %d run, and have %g s to end", self.running, timeout_s)
         now = self.now()
         for client in tuple(self.clients):
             exchange = client.exchange
-            if exchange is not None and exchange.phase is Phase.QUEUED:
+            if exchange is None:
+                continue
+            exchange.close = True  # and where its answer has not begun, it says so
+            if exchange.phase is Phase.QUEUED:
                 self.arbiter.cancel(exchange, now)
                 self.refused(exchange, refusal)
-            elif client.resting:
-                client.cut()
 
     def close(self) -> None:
         """End every connection at once."""
@@ -122,9 +132,10 @@ class DataPlane(SteeredPlane):
 
     # what client connections say
 
-    def admits(self, client: ClientConnection) -> bool:
+    def admit_client(self, client: ClientConnection) -> int:
+        """By how many there are more now than may be."""
         self.clients.add(client)
-        return len(self.clients) <= self._connections_max and not self.stopping
+        return len(self.clients) - self._connections_max
 
     def remember(self, head: RequestHead) -> RequestHead:
         """The one object for all heads like this one."""
@@ -136,13 +147,13 @@ class DataPlane(SteeredPlane):
     def accept(self, client: ClientConnection, asked: RequestHead, body: bytes) -> None:
         """A whole request has come."""
         ids = self._trace_ids.begin()
-        if self.stopping:
-            self._refuse_unasked(client, asked, self._stopping_refusal, ids)
+        if self.shut is not None:
+            self._refuse_unasked(client, asked, self.shut, ids)
             return
         entry = self.entry
         pass_ = asked.admitted
         if asked.admitted_in != entry.generation or not isinstance(pass_, Pass):
-            if self._own.health(client, asked):
+            if entry.known and self._own.health(client, asked):  # a load balancer waits until there is more to say
                 return
             admitted = self._admit(asked)
             if isinstance(admitted, Refusal):
@@ -176,6 +187,8 @@ class DataPlane(SteeredPlane):
 
     def turns_away(self, asked: RequestHead) -> Refusal | None:
         """Whether a request may not enter, known from its head: the body of a stranger is not worth holding."""
+        if self.stopping:
+            return self.shut
         admitted = self._admit(asked)
         return admitted if isinstance(admitted, Refusal) else None
 
@@ -194,7 +207,8 @@ class DataPlane(SteeredPlane):
         seat = ticket.seat
         assert seat is not None
         ticket.seated_s = self.now()
-        connection = self.pools.take(seat)
+        # One that may have been begun gets a connection that is no longer kept: it must not meet a stale one as well.
+        connection = self.pools.take(seat) if not ticket.begun else None
         if connection is not None:
             connection.send(ticket)
         else:
@@ -262,15 +276,15 @@ class DataPlane(SteeredPlane):
 
     def give_back(self, exchange: Exchange, fault: Fault) -> None:
         """The replica failed it before the client saw a byte, and another may try."""
-        exchange.refreshed = False
         self.arbiter.give_back(exchange, fault, self.now())
 
     def failed(self, exchange: Exchange, why: str) -> None:
         """The replica broke off before the client saw a byte."""
-        if exchange.retriable:
+        if exchange.retriable and not exchange.begun:
+            exchange.begun = True
             self.give_back(exchange, Fault.BROKEN)
             return
-        failed = "failed twice; the second time" if exchange.retried else "failed"
+        failed = "failed twice; the second time" if exchange.begun or exchange.retried else "failed"
         self._lose(exchange, Refusal(status=502, code="upstream_failed", message=f"The request {failed}: {why}."))
 
     def silent(self, exchange: Exchange) -> None:
@@ -293,11 +307,16 @@ class DataPlane(SteeredPlane):
             client.cut()
         self.arbiter.finish(exchange, self.now(), answered=False)
 
-    def send_afresh(self, exchange: Exchange) -> None:
-        """A kept-alive connection was stale; the slot is kept, and this is no second attempt."""
+    def send_afresh(self, exchange: Exchange, *, unsent: bool) -> None:
+        """A kept-alive connection was closed without a word: it had probably gone stale, and the slot is kept.
+
+        `unsent`: for sure, as nothing had gone out. Else the request may just have killed its replica, and counts as
+        tried: one that kills whoever gets it must not go round them all.
+        """
         seat = exchange.seat
         assert seat is not None
-        exchange.refreshed = True
+        if not unsent:
+            exchange.begun = True
         self._connect(exchange, seat)
 
     # the inside

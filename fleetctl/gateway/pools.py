@@ -43,8 +43,8 @@ class Pools:
         idle = self._idle.get(seat.generation)
         if idle is None:
             idle = self._idle[seat.generation] = {}
-        if not seat.listed or self.closing or len(idle) >= POOL_LIMIT:
-            connection.transport.close()
+        if not seat.listed or self.closing or len(idle) >= POOL_LIMIT or connection.unsent:
+            connection.end()
             return
         connection.rests_since = now
         idle[connection] = None
@@ -100,7 +100,7 @@ class Pools:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, connection = await self._loop.create_connection(cast(Any, make), host.strip("[]"), int(port))
-        except (OSError, TimeoutError, ValueError):  # ValueError: an address without a port
+        except (OSError, TimeoutError, ValueError, OverflowError):  # the last two: no port, or none that can be
             failed()
             return
         opened(cast("UpstreamConnection", connection))

@@ -59,7 +59,7 @@ class Probes:
         try:
             async with asyncio.timeout(self.timeout_s):
                 well = await self._ask(address, path)
-        except (OSError, TimeoutError, ValueError):  # ValueError: an address without a port
+        except (OSError, TimeoutError, ValueError, OverflowError):  # the last two: no port, or none that can be
             well = False
         tell(well)
 

@@ -23,6 +23,12 @@ NO_WEBSOCKET: Final = Refusal(
     status=501, code="no_websocket", message="The gateway does not forward WebSocket connections."
 )
 LATE: Final = Refusal(status=408, code="request_timeout", message="The request did not arrive in time.")
+STARTING: Final = Refusal(
+    status=503,
+    code="starting",
+    message="The gateway has not been told yet what to serve. Its controller tells it within a second. Try again.",
+    retry_after_s=1,
+)
 SILENT: Final = Refusal(status=504, code="upstream_silent", message="The replica did not begin to answer in time.")
 
 

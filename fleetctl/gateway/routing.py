@@ -14,6 +14,8 @@ from fleetctl.model.routes import Route
 
 _NAMES_SHOWN_MAX: Final = 20
 """Names listed in a refusal; more do not help a reader."""
+_HOST_LENGTH_MAX: Final = 255
+"""Of a name in the DNS (RFC 1035); what is longer is nobody's, however many dots it has."""
 _NAME_SHOWN_LENGTH: Final = 100
 """Of a name that a client sent; the rest is cut."""
 
@@ -86,7 +88,10 @@ class Table:
         scopes = {host: _Scope(given) for host, given in hosts.items()}
         self._hosts = {host: scope for host, scope in scopes.items() if not host.startswith(b"*.")}
         self._wildcards = {host[1:]: scope for host, scope in scopes.items() if host.startswith(b"*.")}
-        self.names = tuple(sorted((name, named.service) for name, named in self._all.by_model.items()))
+        invented = {route.service for route in routes if route.nameless and route.service not in route.models}
+        self.names = tuple(
+            sorted((name, named.service) for name, named in self._all.by_model.items() if name not in invented)
+        )
         """Every name that a client may put into `model`, and its Service."""
 
     def find(self, model: str) -> ServiceName | None:
@@ -151,6 +156,8 @@ class Table:
         if not self._hosts and not self._wildcards:
             return self._all
         host = _without_port(host).lower()
+        if len(host) > _HOST_LENGTH_MAX:
+            return self._all
         scope = self._hosts.get(host)
         while scope is None and host:
             _, dot, rest = host.partition(b".")
@@ -159,7 +166,7 @@ class Table:
         return scope or self._all
 
     def _by_body(self, chosen: _Chosen, body: bytes, pass_: Pass) -> Choice | Refusal:
-        if not self.names:
+        if not self._all.by_model:
             return Refusal(
                 status=404,
                 code="no_services",

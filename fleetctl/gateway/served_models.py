@@ -135,7 +135,7 @@ async def _ask(session: aiohttp.ClientSession, gate: asyncio.Semaphore, address:
             )
     try:
         cards = _LIST.decode(body).data[:NAMES_MAX]
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Heard(address=address, trouble="answers /v1/models with something else than a list of models")
     fit = [card for card in cards if 0 < len(card.id) <= _NAME_LENGTH_MAX and card.id.isprintable()]
     return Heard(

@@ -1,17 +1,14 @@
 """How a gateway serves: in this process alone, or as a first process with workers and a scheduler."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from fleetctl.gateway.doors import Doors, make_context, open_access_log
-from fleetctl.gateway.limits import DRAIN_TIMEOUT_S, TICK_S
 from fleetctl.gateway.listening import Claim, listen_at, listen_on
 from fleetctl.gateway.loops import run_loop
 from fleetctl.gateway.native import said
 from fleetctl.gateway.open_files import connections_within
-from fleetctl.gateway.plane import DataPlane
 from fleetctl.gateway.settings import Settings
 
 _log = logging.getLogger("fleetctl.gateway")
@@ -68,13 +65,3 @@ def serve(
             )
             Guardian(settings, place, become=become, ready=ready, reload=reload, detached=detached).run()
     _log.info("stopped")
-
-
-async def drain(plane: DataPlane, *, timeout_s: float = DRAIN_TIMEOUT_S) -> None:
-    """Take no more requests, and wait for those that run; bounded."""
-    plane.stop_accepting(timeout_s=timeout_s)
-    give_up_at = plane.now() + timeout_s
-    while plane.running and plane.now() < give_up_at:  # noqa: ASYNC110  the data plane needs no event but here
-        await asyncio.sleep(TICK_S)
-    if plane.running:
-        _log.warning("%d requests were still running after %g s and are cut", plane.running, timeout_s)

@@ -6,13 +6,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from fleetctl.errors import FleetError
 from fleetctl.gateway.doors import Doors
+from fleetctl.gateway.draining import drain
 from fleetctl.gateway.listening import Listening
 from fleetctl.gateway.loops import settle_garbage
 from fleetctl.gateway.plane import DataPlane
-from fleetctl.gateway.serving import drain
 from fleetctl.gateway.settings import Settings
 from fleetctl.gateway.steering_ports import SteeringPorts
 
@@ -65,8 +66,8 @@ class Single:
                 self._ready(address)
                 await self._stop.wait()
                 _log.info("stopping: %d requests are running", plane.running)
-                doors.shut()
-                draining, hurrying = loop.create_task(drain(plane)), loop.create_task(self._hurry.wait())
+                draining = loop.create_task(drain(plane, shut=partial(doors.shut_last, plane, self._public.groups[0])))
+                hurrying = loop.create_task(self._hurry.wait())
                 await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
                 draining.cancel()
                 hurrying.cancel()

@@ -13,6 +13,8 @@ from fleetctl.gateway.lines import ServiceLine
 from fleetctl.gateway.measures import PlaneMeasures, stats_of
 from fleetctl.gateway.pools import Pools
 from fleetctl.gateway.records import Records
+from fleetctl.gateway.refusals import STARTING
+from fleetctl.gateway.replies import Refusal
 from fleetctl.gateway.routing import Table
 from fleetctl.gateway.scheduler.arbiter import FairArbiter
 from fleetctl.model.keys import EntryReport
@@ -32,6 +34,8 @@ class SteeredPlane:
         self.loop = loop
         self.now = time.monotonic  # not the loop's: uvloop counts whole milliseconds
         self.stopping = False
+        self.shut: Refusal | None = STARTING
+        """Why no request is taken at all; None: they are."""
         self.fence = 0
         self.epoch = ""
         self.held_bytes = 0
@@ -55,6 +59,8 @@ class SteeredPlane:
                 hint="another controller has taken over; stop this one",
             )
         self.fence, self.epoch = routes.fence, routes.epoch
+        if self.shut is STARTING:
+            self.shut = None
         given = {route.service: route for route in routes.routes}
         self._table = Table(tuple(given.values()))
         for service, route in given.items():

@@ -27,7 +27,7 @@ class Timeouts:
             plane.records.malformed += 1
             client.refuse_and_close(LATE)
         for client in plane.idles.expired(plane.clients, now) + plane.lingers.expired(now):
-            client.transport.close()
+            client.close(now)
         for client in plane.stalls.expired(now) + plane.crowds.expired(now):
             client.transport.abort()
         plane.pools.close_expired(now)

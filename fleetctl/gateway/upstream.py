@@ -76,6 +76,18 @@ class UpstreamConnection:
             self.transport.write(exchange.body)
 
     @property
+    def unsent(self) -> bool:
+        """Some of a request is not sent yet: it was answered before its replica had read it all, if it ever will."""
+        return self.transport.get_write_buffer_size() > 0
+
+    def end(self) -> None:
+        """After an answer, where there is no next one."""
+        if self.unsent:
+            self.transport.abort()  # closed, it would stay until all is sent
+        else:
+            self.transport.close()
+
+    @property
     def answering(self) -> bool:
         """The client has seen the beginning of this answer."""
         return self._reading != _HEAD
@@ -118,16 +130,16 @@ class UpstreamConnection:
     def connection_lost(self, error: Exception | None) -> None:
         self._plane.upstreams.discard(self)
         self._plane.pools.drop(self)
-        self.due = b""
+        unsent, self.due = bool(self.due), b""
         exchange = self.exchange
         if exchange is None:
             return
         if self._reading == _UNTIL_CLOSE and error is None:
             exchange.close = True
             self._complete(exchange, reusable=False)
-        elif self.served and not self._begun and self._reading == _HEAD and not exchange.refreshed:
+        elif self.served and not self._begun and self._reading == _HEAD and (unsent or not exchange.begun):
             self.exchange = exchange.upstream = None
-            self._plane.send_afresh(exchange)
+            self._plane.send_afresh(exchange, unsent=unsent)
         else:
             self._fail(exchange, "the replica closed the connection")
 
@@ -165,7 +177,7 @@ class UpstreamConnection:
             if (
                 known.ending
                 and len(data) - end == known.content_length
-                and asked.keep_alive
+                and not exchange.close
                 and asked.method != b"HEAD"
             ):
                 self._answer_whole(exchange, known, data, end)
@@ -211,7 +223,7 @@ class UpstreamConnection:
         reusable = head.keep_alive and not self.transport.is_closing()
         self._plane.answered_whole(exchange, self, reusable=reusable)
         if not reusable:
-            self.transport.close()
+            self.end()
 
     def _answer(self, exchange: Exchange, head: AnswerHead, rest: bytes) -> None:
         length = head.content_length if head.ending else None
@@ -316,7 +328,7 @@ class UpstreamConnection:
             self.resume()
         self._plane.answered(exchange, tokens, self if reusable and not self.transport.is_closing() else None)
         if not reusable:
-            self.transport.close()
+            self.end()
 
     def _fail(self, exchange: Exchange, why: str) -> None:
         if not self._broke_off(exchange):

@@ -34,13 +34,13 @@ def look_into(ticket: Ticket, body: bytes) -> None:
     at = body.find(_OUTPUT_NEEDLE, 0, _WINDOW_BYTES)
     if at < 0 and size > _WINDOW_BYTES:
         at = body.find(_OUTPUT_NEEDLE, size - _WINDOW_BYTES)
-    if at >= 0 and (wanted := _OUTPUT.match(body, at)) is not None:
+    if at >= 0 and (wanted := _OUTPUT.match(body, at, at + _WINDOW_BYTES)) is not None:
         ticket.output_tokens = int(wanted[1])
     at = body.find(_STREAM_NEEDLE, 0, _WINDOW_BYTES)
     if at < 0 and size > _WINDOW_BYTES:
         at = body.find(_STREAM_NEEDLE, size - _WINDOW_BYTES)
     if at >= 0:
-        ticket.streams = body.startswith(_STREAMS, at) or _STREAM.match(body, at) is not None
+        ticket.streams = body.startswith(_STREAMS, at) or _STREAM.match(body, at, at + _WINDOW_BYTES) is not None
 
 
 def apply_wishes(ticket: Ticket, asked: RequestHead) -> Refusal | None:

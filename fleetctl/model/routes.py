@@ -39,6 +39,8 @@ class Route:
     """Refuse at once what will wait longer than it may by all that is known; else only when the time is over."""
     probe_path: str = ""
     """Asked of a replica that failed, before it gets requests again; empty: connecting is enough."""
+    nameless: bool = False
+    """Nobody has named the Service: its name still selects it, and is no model that clients are told of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

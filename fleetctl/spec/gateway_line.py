@@ -30,8 +30,12 @@ def line_config(
     auth: str | None,
     queue_timeout: str | None,
     queue_limit: int | None,
+    invented: bool = False,
 ) -> GatewayConfig:
-    """What the options say. `service` is of the replicas that name none. Raises `UsageError`."""
+    """What the options say. `service` is of the replicas that name none; `invented`: nor did the user name it.
+
+    Raises `UsageError`.
+    """
     if auth != "none":
         raise UsageError(
             "who may enter? Nothing says so",
@@ -57,6 +61,7 @@ def line_config(
             queue_timeout_s=patience_s,
             cold_timeout_s=patience_s,
             queue_limit=QUEUE_LIMIT if queue_limit is None else queue_limit,
+            nameless=invented and owner == service,
         )
         for owner, upstreams in found.items()
     )

@@ -26,7 +26,7 @@ from fleetctl.model.names import ReplicaId, ServiceName
 from fleetctl.model.routes import Identity, Route, Routes, Upstream
 from fleetctl.model.signals import QueueStats
 
-WITHIN_S = 15.0
+WITHIN_S = 45.0
 """Everything here takes milliseconds; a loaded machine may take longer."""
 _numbers = count(1)
 EVERYBODY = Identity(required=False)
@@ -156,6 +156,7 @@ class Engine:
         self.writers: set[asyncio.StreamWriter] = set()
         self.go = asyncio.Event()
         self.port = 0
+        self.listening: asyncio.Server
 
     @property
     def address(self) -> str:
@@ -200,6 +201,7 @@ class Engine:
 async def engine(serve: Serve, port: int = 0) -> AsyncIterator[Engine]:
     made = Engine(serve)
     server = await asyncio.start_server(made.connected, "127.0.0.1", port, backlog=2048)
+    made.listening = server
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

@@ -35,8 +35,8 @@ from gateway_world import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from fleetctl.gateway.draining import drain
 from fleetctl.gateway.link import UnixGatewayLink
-from fleetctl.gateway.serving import drain
 from fleetctl.model.names import ReplicaId, ServiceName
 from fleetctl.model.routes import Route, Routes, Upstream
 from fleetctl.model.signals import QueueStats

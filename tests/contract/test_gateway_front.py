@@ -20,6 +20,7 @@ import pytest
 from certificates import certificate
 from gateway_world import WITHIN_S, Asked, Client, Engine, ask, client, echo, engine, until
 from lone_gateway import ROOT, listing, ran, running, stepped
+from ports import free_port
 
 from fleetctl.spec.gateway_file import load_gateway_file
 
@@ -60,13 +61,6 @@ async def secure(port: int, public: Path) -> AsyncIterator[tuple[Client, ssl.SSL
         yield Client(reader, writer), writer.get_extra_info("ssl_object")
     finally:
         writer.transport.abort()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 # TLS

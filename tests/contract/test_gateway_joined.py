@@ -139,7 +139,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 async def becomes(look: Callable[[], bool], what: str) -> None:
-    for _ in range(200):
+    for _ in range(2000):
         if look():
             return
         await asyncio.sleep(0.02)
@@ -210,7 +210,7 @@ async def test_it_ends_when_another_takes_its_name(world: World) -> None:
             GatewayBeat(name="b", incarnation="there/2/2.00", address="", host="there", version="1", number=1)
         )
         with pytest.raises(Conflict, match="there/2"):
-            await asyncio.wait_for(task, 5.0)
+            await asyncio.wait_for(task, 30.0)
 
     assert world.gateway.slots == 0
 
@@ -237,3 +237,18 @@ async def test_what_leaves_says_so_and_is_gone(world: World) -> None:
     await world.joined.end()
 
     assert world.store.gateways() == ((), ())
+
+
+async def test_a_data_plane_that_did_not_hear_that_it_must_stop_hears_it_when_it_is_back(world: World) -> None:
+    async with world.running():
+        await becomes(lambda: world.follows == 0, "it joins")
+        world.grant(1, 3)
+        await becomes(lambda: world.gateway.slots == 3, "it follows")
+        world.cable.cut = world.gateway.away = True
+        world.now_s += 50.0
+        await becomes(lambda: world.gateway.missed >= 2, "it is told in vain")
+        held = world.gateway.slots
+        world.gateway.away = False
+        await becomes(lambda: world.gateway.slots == 0, "it stops, though nothing is heard of the store")
+
+    assert held == 3

@@ -27,8 +27,8 @@ from gateway_world import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetctl.gateway.access_log import AccessLog
+from fleetctl.gateway.draining import drain
 from fleetctl.gateway.probes import Probes
-from fleetctl.gateway.serving import drain
 from fleetctl.model.names import ServiceName
 
 CHAT = ServiceName("chat")

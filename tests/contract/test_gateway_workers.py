@@ -1,7 +1,6 @@
 """A gateway of several processes: one port, one queue, and nobody's death is everybody's."""
 
 import asyncio
-import errno
 import os
 import re
 import signal
@@ -37,10 +36,12 @@ from gateway_world import (
     until,
     until_stats,
 )
+from ports import free_port
 
 from fleetctl.errors import FleetError
 from fleetctl.gateway.link import UnixGatewayLink
 from fleetctl.gateway.settings import Settings
+from fleetctl.gateway.workers.watching import LOOK_EVERY_S, SILENT_LOOKS_MAX
 from fleetctl.model.names import ReplicaId, ServiceName
 from fleetctl.model.routes import Identity, KeyEntry, TenantEntry, Upstream
 
@@ -144,11 +145,11 @@ async def until_measured(told: Callable[[], Awaitable[str]], sample: str) -> Non
             await asyncio.sleep(0.05)
 
 
-def refuses(address: str) -> bool:
-    """Whether nobody listens there."""
-    host, _, port = address.partition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == errno.ECONNREFUSED
+async def found_silent(gateway: Processes) -> None:
+    """It takes ten looks, and on a machine that is busy more than ten seconds."""
+    async with asyncio.timeout(4 * SILENT_LOOKS_MAX * LOOK_EVERY_S):
+        while "does nothing at all" not in gateway.log.read_text():  # noqa: ASYNC110  a file has no event
+            await asyncio.sleep(0.1)
 
 
 async def gone(pids: list[psutil.Process]) -> None:
@@ -347,7 +348,9 @@ async def test_told_to_stop_it_lets_streams_end_and_refuses_what_waits(folder: P
         assert (refused.status, refused.code) == (503, "shutting_down")
         assert b"60 s" in refused.body
         assert await resting.ended() == b""
-        await until(lambda: refuses(gateway.address))  # each worker shuts its own door
+        late = [await ask(gateway) for _ in range(8)]  # at each worker's door, as long as something runs
+        assert {(one.status, one.code) for one in late} == {(503, "shutting_down")}
+        assert all(b"\r\nConnection: close\r\n" in one.head for one in late)
         assert (await gateway.link.health()).stopping
         real.go.set()
         answer = await running.answer()
@@ -404,6 +407,58 @@ async def test_a_worker_that_is_told_to_end_lets_its_streams_end_and_has_a_succe
         real.go.set()
         assert (await asking.answer()).body == WHOLE
         await all_present(gateway, 2, without=leaves)
+
+
+async def test_a_worker_that_is_stopped_is_killed_and_its_slots_are_free(folder: Path) -> None:
+    async with engine(streamed) as real, processes(folder, 2, real, slots=1) as gateway, AsyncExitStack() as stack:
+        workers = await gateway.workers()
+        asking = await stack.enter_async_context(client(gateway))
+        asking.post()
+        await until(lambda: real.running == 1)
+        waiting, stopped = asking, gateway.worker_of(asking, workers)
+        while gateway.worker_of(waiting, workers) == stopped:
+            waiting = await stack.enter_async_context(client(gateway))
+            waiting.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await waiting.answer()).status == 200
+        waiting.post()
+        await until_stats(gateway, "chat", lambda found: found.queued == 1)
+
+        os.kill(stopped, signal.SIGSTOP)
+
+        await found_silent(gateway)
+        assert WHOLE not in await asking.ended()  # its client is not kept waiting for ever
+        await until(lambda: len(real.asked) == 2)  # the one slot is another's now
+        real.go.set()
+        answered = await waiting.answer()
+        await all_present(gateway, 2, without=stopped)
+        stats = await until_stats(gateway, "chat", lambda found: found.completed == 1)
+
+        assert (answered.body, answered.whole) == (WHOLE, True)
+        assert (dict(stats.in_flight), stats.queued) == ({"r0": 0}, 0)
+
+
+async def test_a_scheduler_that_is_stopped_is_killed_and_what_runs_keeps_its_slot(folder: Path) -> None:
+    async with engine(streamed) as real, processes(folder, 2, real, slots=1) as gateway, client(gateway) as asking:
+        asking.post()
+        await until(lambda: real.running == 1)
+        stopped = await gateway.scheduler()
+
+        os.kill(stopped, signal.SIGSTOP)
+        async with client(gateway) as waiting:
+            waiting.post()
+            await found_silent(gateway)
+            refused = await waiting.answer()
+        await until(lambda: not psutil.pid_exists(stopped))
+        await eventually(gateway.link.health)
+        stats = await until_stats(gateway, "chat", lambda found: dict(found.in_flight) == {"r0": 1})
+        real.go.set()
+        answered = await asking.answer()
+
+        assert (refused.status, refused.code) == (503, "scheduler_lost")
+        assert stats.queued == 0
+        assert (answered.body, answered.whole) == (WHOLE, True)
+        assert (await ask(gateway)).status == 200
+        assert real.most_running == 1
 
 
 async def test_a_request_without_a_replica_is_told_to_the_controller_at_once(folder: Path) -> None:
@@ -515,9 +570,7 @@ async def test_settings_are_read_again_without_losing_a_request(folder: Path, wo
 
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_metrics_are_served_on_a_port_of_their_own(folder: Path, workers: int) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     async with engine(Counting(0)) as real:
         settings = Settings(
             listen="127.0.0.1:0", metrics_listen=f"127.0.0.1:{port}", workers=workers, identity=EVERYBODY,

@@ -23,12 +23,18 @@ def lined(*replicas: str, models: tuple[str, ...] = (), **more: object) -> Gatew
     return line_config(replicas=replicas, models=models, **words)  # type: ignore[arg-type]
 
 
+def test_a_name_that_nobody_gave_is_known_as_such_and_others_are_not() -> None:
+    made = lined("http://10.0.0.5:8000=1", "chat@http://10.0.0.6:8000=1", invented=True)
+
+    assert {route.service: route.nameless for route in made.services} == {"default": True, "chat": False}
+
+
 def test_one_service_of_two_replicas() -> None:
     made = lined("http://10.0.0.5:8000=64", "http://[::1]:8001=8", models=("org/a@1", "a"), queue_timeout="5s")
 
     (route,) = made.services
     assert made.identity == Identity(required=False)
-    assert (route.service, route.models) == ("default", ("org/a@1", "a"))
+    assert (route.service, route.models, route.nameless) == ("default", ("org/a@1", "a"), False)
     assert [(one.replica, one.address, one.slots) for one in route.upstreams] == [
         ("10.0.0.5:8000", "10.0.0.5:8000", 64),
         ("[::1]:8001", "[::1]:8001", 8),
@@ -135,8 +141,8 @@ def test_check_prints_what_would_be_served_and_ends() -> None:
 
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        "SERVICE  REPLICAS  SLOTS  WAIT  QUEUE  MODELS",
-        "chat            2     12   30s  10000  asked at the start",
+        "SERVICE  REPLICAS  SLOTS  WAIT  QUEUE MAX  MODELS",
+        "chat            2     12   30s      10000  asked at the start",
     ]
 
 

@@ -226,3 +226,12 @@ def test_control_paths_are_known_however_they_are_spelled(target: str) -> None:
 )  # fmt: skip
 def test_paths_of_inference_are_not(target: str) -> None:
     assert not steers(target.encode())
+
+
+@pytest.mark.parametrize("models", [(), ("llama",), ("default", "llama")])
+def test_a_name_that_nobody_gave_is_not_told_as_a_model_and_still_selects(models: tuple[str, ...]) -> None:
+    given = Route(service=ServiceName("default"), models=models, upstreams=(), nameless=True)
+    table = Table((given, Route(service=ServiceName("code"), models=(), upstreams=())))
+
+    assert [name for name, _ in table.names] == sorted([*models, "code"])
+    assert chosen(table, "/v1/x", b'{"model": "default"}') == "default /v1/x"

@@ -393,6 +393,19 @@ def test_a_service_that_is_taken_down_refuses_what_waits_and_ends_what_runs() ->
     assert [view.service for view in plane.arbiter.views(plane.now)] == ["other"]
 
 
+@pytest.mark.parametrize("fault", list(Fault))
+def test_what_a_replica_of_a_service_that_was_taken_down_fails_is_refused_and_waits_for_nobody(fault: Fault) -> None:
+    plane = Plane(route(("a", 1), ("b", 1)))
+    (ticket,) = plane.asks(a_ticket())
+
+    plane.route(route(service=ServiceName("other")))
+    plane.arbiter.give_back(ticket, fault, plane.now)
+
+    assert (ticket.phase, plane.refusals[ticket].code) == (Phase.REFUSED, "service_removed")
+    plane.passes(1)
+    assert [view.service for view in plane.arbiter.views(plane.now)] == ["other"]
+
+
 def test_a_view_counts_bands_and_tenants_but_names_few() -> None:
     plane = Plane(route(("a", 2)))
     plane.asks(*(a_ticket(f"t{number}", Band.LOW) for number in range(60)), *tickets(5, "t9", Band.HIGH))

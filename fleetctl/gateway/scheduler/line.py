@@ -193,6 +193,8 @@ class Line:
         ticket.again = True
         ticket.link = None
         self.waiting.add(ticket)
+        if self.leaving:  # nobody will ever take it
+            self._shed(ticket, shedding.removed(self.service), now)
         self.pump(now, replica)
 
     def finish(self, ticket: Ticket, now: float, answered: bool, input_tokens: int, output_tokens: int) -> None:

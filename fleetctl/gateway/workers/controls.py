@@ -39,6 +39,10 @@ class Apply(Said, tag=3):
     settings: Settings
 
 
+class Call(Said, tag=4):
+    """Say `Here`: whoever does nothing at all is started again."""
+
+
 # from a process that was started
 
 
@@ -64,8 +68,12 @@ class Keep(Said, tag=4):
     identity: Identity | None = None
 
 
-Told = Join | Drain | Apply
-Heard = Ready | Cut | Stop | Keep
+class Here(Said, tag=5):
+    """Its loop turns."""
+
+
+Told = Join | Drain | Apply | Call
+Heard = Ready | Cut | Stop | Keep | Here
 
 
 class ControlEnd:

@@ -19,9 +19,23 @@ from fleetctl.errors import AgentFailure, FleetError, TimedOut
 from fleetctl.gateway.doors import renew_context
 from fleetctl.gateway.limits import DRAIN_TIMEOUT_S
 from fleetctl.gateway.settings import Settings
-from fleetctl.gateway.workers.controls import Apply, ControlEnd, Cut, Drain, Heard, Join, Keep, Ready, StarterEnd, Stop
+from fleetctl.gateway.workers.controls import (
+    Apply,
+    Call,
+    ControlEnd,
+    Cut,
+    Drain,
+    Heard,
+    Here,
+    Join,
+    Keep,
+    Ready,
+    StarterEnd,
+    Stop,
+)  # fmt: skip
 from fleetctl.gateway.workers.messages import BadFrame
 from fleetctl.gateway.workers.posts import SCHEDULER, Place, Post
+from fleetctl.gateway.workers.watching import Watch
 from fleetctl.model.routes import Identity, Routes
 
 _log = logging.getLogger("fleetctl.gateway")
@@ -47,6 +61,10 @@ class _Started:
         self.control = control
         self.started_at = at
         self.ready = False
+        self.silent_looks = 0
+
+    def call(self) -> None:
+        self.control.say(Call())
 
     @property
     def name(self) -> str:
@@ -85,6 +103,7 @@ class Guardian:
         self._applying: set[int] = set()
         """Who has not yet said that it follows the settings that were read again."""
         self._started_at = time.monotonic()
+        self._watch = Watch(self._started_at)
         self._kill_at: float | None = None
         """Not None: it is stopping."""
         self._kept_routes: Routes | None = None
@@ -131,19 +150,22 @@ class Guardian:
             raise TimedOut(
                 f"{late} of the gateway did not start in {START_TIMEOUT_S:g} s", hint="see the gateway's log"
             )
+        if self._told_ready:
+            for silent in self._watch.silent(self._alive.values(), now):
+                _log.error("%s (pid %d) does nothing at all and is killed", silent.name, silent.pid)
+                os.kill(silent.pid, signal.SIGKILL)
         if self._kill_at is not None and now >= self._kill_at:
             for started in self._alive.values():
                 _log.warning("%s (pid %d) has not ended and is killed", started.name, started.pid)
                 os.kill(started.pid, signal.SIGKILL)
             self._kill_at = now + KILL_AFTER_S  # they are gone by then
 
-    def _until(self, now: float) -> float | None:
+    def _until(self, now: float) -> float:
         times = list(self._due.values())
-        if not self._told_ready:
-            times.append(self._started_at + START_TIMEOUT_S)
+        times.append(self._watch.next_at if self._told_ready else self._started_at + START_TIMEOUT_S)
         if self._kill_at is not None:
             times.append(self._kill_at)
-        return max(0.0, min(times) - now) if times else None
+        return max(0.0, min(times) - now)
 
     def _signalled(self, number: signal.Signals) -> None:
         if number is signal.SIGCHLD:
@@ -289,6 +311,8 @@ class Guardian:
                 if worker is not None:
                     _log.error("%s (pid %d) is killed: %s", worker.name, worker.pid, one.why)
                     os.kill(worker.pid, signal.SIGKILL)
+            case Here():
+                started.silent_looks = 0
             case Stop():
                 self._stop()
             case Keep():

@@ -28,6 +28,8 @@ _log = logging.getLogger("fleetctl.gateway")
 
 GATHER_TIMEOUT_S: Final = 2.0
 """A scheduler waits this long to hear from all workers which slots they still hold; they answer in milliseconds."""
+UNTOLD: Final = Routes(fence=-1, routes=())
+"""What a worker hears while nobody has said what is to be served."""
 
 
 class ArbiterHost(Bearer[HostedTicket]):
@@ -55,7 +57,7 @@ class ArbiterHost(Bearer[HostedTicket]):
         self._starved = starved
         self._cut = cut
         self._routes: tuple[Route, ...] = ()
-        self._named = Routes(fence=0, routes=())
+        self._named = UNTOLD
         self._identity: Identity | None = None
         self._seats: dict[int, Seat] = {}
         """All that some worker knows, by generation."""

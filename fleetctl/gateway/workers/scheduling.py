@@ -18,7 +18,7 @@ from fleetctl.gateway.scheduler.views import LineView
 from fleetctl.gateway.settings import Settings
 from fleetctl.gateway.starvation import Starvation
 from fleetctl.gateway.steering_ports import SteeringPorts
-from fleetctl.gateway.workers.controls import Apply, Cut, Drain, Join, Keep, Ready, Stop, Told
+from fleetctl.gateway.workers.controls import Apply, Call, Cut, Drain, Here, Join, Keep, Ready, Stop, Told
 from fleetctl.gateway.workers.hosting import ArbiterHost
 from fleetctl.gateway.workers.links import Link
 from fleetctl.gateway.workers.messages import BadFrame, Up
@@ -160,6 +160,8 @@ class Scheduler:
                 except (FleetError, ValueError) as error:
                     _log.error("routes or keys stay as they were: %s; %s", error, getattr(error, "hint", ""))
                 self._post.control.say(Ready())
+            case Call():
+                self._post.control.say(Here())
             case _:
                 assert_never(one)
 

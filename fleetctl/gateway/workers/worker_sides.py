@@ -102,8 +102,8 @@ class WorkerSide:
         self._follow(early)
 
     def lost(self, why: Exception | None) -> None:
-        """Its process is gone; with a reason: it is to go."""
-        self._link = None
+        """Its process is gone; with a reason: it is to go. What it said and nobody has read yet is over with it."""
+        self.close()
         self._host.lose(self, why)
 
     def close(self) -> None:

@@ -28,8 +28,9 @@ from fleetctl.decide.lines import ServiceLine
 from fleetctl.sim.auto_scaler import AutoScaler
 from fleetctl.sim.clairvoyant import best_constant, clairvoyant
 from fleetctl.sim.scalers import Wish
-from fleetctl.sim.service_world import Stage, World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.traces import Trace, read_trace
+from fleetctl.sim.worlds import Stage, World
 
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
 SKIPPED = "sparse"

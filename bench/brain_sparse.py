@@ -27,8 +27,9 @@ from figures import report
 from fleetctl.decide.lines import ServiceLine
 from fleetctl.decide.zero import GAP_LEAST_S, IdleGap, kept_s, remember
 from fleetctl.sim.scalers import Wish
-from fleetctl.sim.service_world import World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.traces import Trace, read_trace
+from fleetctl.sim.worlds import World
 
 TRACE = Path(__file__).resolve().parents[2] / "shared" / "traces" / "sparse_gentd_a.csv.gz"
 FIXED_S = (300.0, 900.0, 3600.0)

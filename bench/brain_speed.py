@@ -13,8 +13,9 @@ from figures import report
 from fleetctl.decide.auto.brain import Parameters
 from fleetctl.sim.auto_scaler import AutoScaler
 from fleetctl.sim.scalers import Constant, Scaler
-from fleetctl.sim.service_world import World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.traces import read_trace
+from fleetctl.sim.worlds import World
 
 TRACE = Path(__file__).resolve().parents[2] / "shared" / "traces" / "sg_large_wed.csv.gz"
 START = 4

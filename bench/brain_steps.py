@@ -18,8 +18,9 @@ from fleetctl.sim.auto_scaler import AutoScaler
 from fleetctl.sim.clairvoyant import best_constant
 from fleetctl.sim.peers import PEERS, Capacity
 from fleetctl.sim.scalers import Scaler
-from fleetctl.sim.service_world import Stage, World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.traces import Trace
+from fleetctl.sim.worlds import Stage, World
 
 BOOTS_S = (20.0, 60.0, 120.0, 270.0, 480.0)
 STEP = 2.4

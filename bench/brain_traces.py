@@ -41,12 +41,14 @@ from figures import report
 from fleetctl.decide.auto.brain import Parameters
 from fleetctl.rehearsal.batching import Pace
 from fleetctl.sim import clairvoyant as clairvoyance
-from fleetctl.sim import engine_model, service_world
+from fleetctl.sim import engine_model, meters, replicas, request_flow, service_world
 from fleetctl.sim.auto_scaler import AutoScaler
 from fleetctl.sim.peers import PEERS, Capacity
+from fleetctl.sim.reports import Report
 from fleetctl.sim.scalers import Constant, Scaler
-from fleetctl.sim.service_world import Report, Stage, World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.traces import Trace, read_trace
+from fleetctl.sim.worlds import Stage, World
 
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
 REPLICAS_MAX = 64
@@ -149,7 +151,7 @@ def windowed(trace: Trace, hours: float, seed: int) -> Trace:
 def foresight(world: World, trace: Trace) -> Mapping[str, float]:
     """The clairvoyant's figures, from the temporary folder where they were made before."""
     digest = hashlib.sha256(f"{world!r} {POLISH_REQUESTS}".encode())
-    for module in (clairvoyance, engine_model, service_world):
+    for module in (clairvoyance, engine_model, meters, replicas, request_flow, service_world):
         digest.update(Path(str(module.__file__)).read_bytes())
     for column in (trace.arrivals_s, trace.input_tokens, trace.output_tokens):
         digest.update(column.tobytes())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "e2e"))
+sys.path.extend(str(Path(__file__).parents[1] / "tests" / name) for name in ("", "e2e"))
 from figures import report
 from fleet_home import fleet_home, until
 from test_reclaims import FLEET, TOKENS, Fleet, Traffic

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stages.servers import Link, registry, way, web_server
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "contract"))
+sys.path.extend(str(Path(__file__).parents[1] / "tests" / name) for name in ("", "contract"))
 from agent_machines import Machine, of, wanted
 from figures import report
 from image_nodes import MadeImage, docker_daemon, made_image

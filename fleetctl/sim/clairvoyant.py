@@ -23,9 +23,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from fleetctl.decide.lines import ServiceLine
+from fleetctl.sim.reports import Report
 from fleetctl.sim.scalers import Constant, Wish
-from fleetctl.sim.service_world import Report, ServiceRun, World, play
+from fleetctl.sim.service_world import ServiceRun, play
 from fleetctl.sim.traces import Trace
+from fleetctl.sim.worlds import World
 
 BIN_S = 10.0
 """Finer than any burst that can be answered by a fleet; short beside the cheapest boot."""

@@ -17,10 +17,12 @@ from fleetctl.rehearsal.batching import Pace
 from fleetctl.sim.clairvoyant import Clairvoyant, clairvoyant
 from fleetctl.sim.peers import PEERS, Capacity
 from fleetctl.sim.policy_scaler import PolicyScaler
+from fleetctl.sim.reports import Report
 from fleetctl.sim.scalers import Scaler
-from fleetctl.sim.service_world import Report, Stage, World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.shared_pool import Member, PoolReport, play_together
 from fleetctl.sim.traces import Trace
+from fleetctl.sim.worlds import Stage, World
 
 PEER_SHARE = 0.7
 """The peers' target, as a share of a replica's capacity, unless one is given: Knative's default utilisation."""

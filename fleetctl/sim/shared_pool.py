@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from fleetctl.errors import UsageError
+from fleetctl.sim.reports import Report
 from fleetctl.sim.scalers import Scaler
-from fleetctl.sim.service_world import Report, ServiceRun, Stage, World
+from fleetctl.sim.service_world import ServiceRun
 from fleetctl.sim.traces import Trace
+from fleetctl.sim.worlds import Stage, World
 
 MEMBERS_LIMIT = 100
 """Services of one Pool: beyond it a simulation takes hours, and nobody shares so widely."""

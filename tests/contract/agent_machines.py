@@ -18,7 +18,7 @@ from fleetctl.model.replicas import ReplicaPhase
 from fleetctl.node.local import UnixNodeLink
 from fleetctl.paths import socket_path
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 ENGINE = Path(__file__).with_name("tiny_engine.py")
 SOURCE = Path(__file__).parents[2]
 

@@ -98,7 +98,7 @@ async def test_a_warm_up_that_never_ends_is_bounded_by_the_start(machine: Machin
     await machine.apply(wanted(spec("--token-s", "30", warm_up=(completion(),), startup_timeout_s=4.0)))
     replica = await machine.until_phase(ReplicaPhase.FAILED)
 
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 28, "less than its first token takes"
     assert "warm-up request 1 of 1 failed: took longer than the 4 s that a start may take" in (replica.failure or "")
 
 

@@ -10,8 +10,9 @@ import pytest
 from fleetctl.rehearsal.batching import Pace
 from fleetctl.sim.clairvoyant import BIN_S, Plan, best_constant, clairvoyant, work_floor_hours
 from fleetctl.sim.scalers import Constant
-from fleetctl.sim.service_world import Stage, World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.traces import Trace
+from fleetctl.sim.worlds import Stage, World
 
 SIZES, BINS = 3, 6
 

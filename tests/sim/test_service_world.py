@@ -15,8 +15,9 @@ from fleetctl.decide.lines import ServiceLine, Signals, Starting
 from fleetctl.errors import UsageError
 from fleetctl.rehearsal.batching import Pace
 from fleetctl.sim.scalers import Constant, Wish
-from fleetctl.sim.service_world import ServiceRun, Stage, World, play
+from fleetctl.sim.service_world import ServiceRun, play
 from fleetctl.sim.traces import Trace
+from fleetctl.sim.worlds import Stage, World
 
 EXACT = (Stage(name="boot", median_s=100.0, spread=0.0),)
 WAKE = Stage(name="wake", median_s=8.0, spread=0.0)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from fleetctl.decide.lines import ServiceLine
 from fleetctl.errors import UsageError
 from fleetctl.sim.scalers import Constant, Scaler, Wish
-from fleetctl.sim.service_world import Stage, World, play
+from fleetctl.sim.service_world import play
 from fleetctl.sim.shared_pool import Member, SharedPool, TogetherReport, play_together
 from fleetctl.sim.traces import Trace
+from fleetctl.sim.worlds import Stage, World
 
 EXACT = (Stage(name="boot", median_s=100.0, spread=0.0),)
 WORLD = World(cold_start=EXACT, standby_start=Stage(name="wake", median_s=8.0, spread=0.0))

@@ -1,15 +1,17 @@
 """The connection to the Docker daemon of this machine, and its errors as ours."""
 
 import contextlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fleetctl.errors import AgentFailure
 
 if TYPE_CHECKING:
     import aiodocker
+    import aiohttp
 
 _CALL_TIMEOUT_S = 30.0
 """For one call that does not wait for an engine or a download: a daemon busy unpacking 20 GB answers in seconds."""
@@ -56,6 +58,33 @@ class DockerDaemon:
         except AgentFailure:
             return False
 
+    @contextlib.asynccontextmanager
+    async def lines(
+        self, path: str, *, params: Mapping[str, str], headers: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Ask for what takes long, and hear line by line how it goes. Raises `DockerError` for what Docker refuses.
+
+        However the block ends, the connection has ended with it, and with that what Docker does for us: aiodocker's own
+        streams leave it to the garbage collector when they break off.
+        """
+        import aiodocker
+        import aiohttp
+
+        client = self.client()
+        response = await client.session.post(
+            f"{client.docker_host}/{path}",
+            params=params,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT_TIMEOUT_S),
+        )
+        try:
+            if response.status >= 400:
+                raise aiodocker.DockerError(response.status, _said(await response.text()))
+            async with contextlib.aclosing(_told(response)) as told:
+                yield told
+        finally:
+            response.close()
+
     async def answers(self) -> bool:
         """Whether a daemon is there and answers now."""
         return bool(await self.version())
@@ -90,6 +119,25 @@ class DockerDaemon:
 
     def _url(self) -> str:
         return self._named or _url()
+
+
+async def _told(response: "aiohttp.ClientResponse") -> AsyncGenerator[dict[str, Any], None]:
+    """Docker says what goes wrong on the way in a line, too: its status has long gone."""
+    import aiodocker
+
+    async for line in response.content:
+        told: dict[str, Any] = json.loads(line)
+        if "error" in told or "errorDetail" in told:
+            detail = told.get("errorDetail") or {}
+            raise aiodocker.DockerError(response.status, str(detail.get("message") or told.get("error") or detail))
+        yield told
+
+
+def _said(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, TypeError, KeyError):
+        return text
 
 
 _HINT = "start Docker on this node, set DOCKER_HOST, or leave image: out to run the engine as a process"

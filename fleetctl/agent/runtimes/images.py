@@ -1,11 +1,12 @@
 """Container images in this machine's Docker: looked up, pulled with progress, named, and removed."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+import base64
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from fleetctl.agent.images.credentials import login
 from fleetctl.agent.images.refusals import refusal
@@ -88,13 +89,16 @@ class DockerImages:
         said_of = said_of or name
         # The daemon has no logins of its own: whoever asks it brings them.
         known = await asyncio.to_thread(login, image_name(said_of).registry) if said_of == name else None
-        auth = {"username": known[0], "password": known[1]} if known is not None and "/" in name else None
+        headers = (
+            {"X-Registry-Auth": _login(*known, name.partition("/")[0])} if known is not None and "/" in name else {}
+        )
+        params = {"fromImage": name}
+        if not (image_name(name).tag or image_name(name).digest):
+            params["tag"] = "latest"  # else Docker would pull every tag there is
         layers: dict[str, tuple[int, int]] = {}
         with self._daemon.errors(f"image {said_of} could not be pulled to {self._node}"):
             try:
-                # Closed at once, not by the garbage collector: its connection to the daemon goes with it.
-                pulling = self._daemon.client().images.pull(name, auth=auth, stream=True)
-                async with aclosing(cast(AsyncGenerator[dict[str, Any], None], pulling)) as lines:
+                async with self._daemon.lines("images/create", params=params, headers=headers) as lines:
                     async for line in lines:
                         if _count(layers, line):
                             done = sum(done for done, _ in layers.values())
@@ -136,6 +140,12 @@ class DockerImages:
         with self._daemon.errors(f"Docker on {self._node} could not be asked about itself"):
             client = self._daemon.client()
             return _facts(await client.version(), await client.system.info(), local=self._daemon.local)
+
+
+def _login(user: str, password: str, server: str) -> str:
+    """As Docker's API takes it."""
+    said = json.dumps({"username": user, "password": password, "serveraddress": server})
+    return base64.urlsafe_b64encode(said.encode()).decode()
 
 
 def _count(layers: dict[str, tuple[int, int]], line: Mapping[str, Any]) -> bool:

@@ -1,8 +1,16 @@
 """Dataclasses whose methods are not compiled before they are wanted; to readers and type checkers they are the same.
 
 The library's decorator writes and compiles the source of up to eight methods of each class when its module is imported:
-half a millisecond for each of more than a hundred nouns, five times what it takes Python to start. A command that looks
-at a fleet makes a few kinds of noun, and reads them from documents without calling `__init__` at all.
+half a millisecond for each of more than a hundred nouns, half of the CPU time of `fleetctl ps`. A command that looks at
+a fleet makes a few kinds of noun, and reads them from documents without calling `__init__` at all.
+
+Here the library is asked for a class without those methods: it still reads the fields, keeps their order, refuses a
+mutable default and makes the slots. What it would have compiled is given as plain functions, slower by less than a
+microsecond; and the library compiles `__init__`, too, once a class is made for the third time.
+
+What differs: a record without a docstring has its name for one; a field without a default after one with a default is
+refused when the class is first called, not when it is declared (mypy says it before either); and `inspect.signature`
+knows the parameters once `__init__` is compiled.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,113 +20,78 @@ if TYPE_CHECKING:
 else:
     import inspect
     import operator
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from dataclasses import MISSING, Field, FrozenInstanceError, InitVar, field, fields, make_dataclass
     from dataclasses import dataclass as compiled
-    from typing import ClassVar, Generic, get_origin
+    from reprlib import recursive_repr
+    from typing import Generic
 
     _PLAIN_CALLS = 2
     """Of a class, made value by value: its default in another noun, mostly. What is made more often is compiled."""
+    _OPTIONS = {"frozen", "slots", "kw_only", "order"}
+    """What is done here; a class that asks for more is the library's."""
+    _COMPARISONS = ("__lt__", "__le__", "__gt__", "__ge__")
 
     @compiled(frozen=True)
-    class _Sample:
-        """What the library says of a frozen one, and of a field."""
-
-        field: int
+    class _Frozen:
+        """What the library notes of a frozen class, by which it refuses one derived from it that is not."""
 
     @compiled(frozen=True, order=True)
-    class _OrderedSample:
+    class _Ordered:
         """And of one with an order."""
-
-    _PARAMS, _ORDERED_PARAMS = _Sample.__dataclass_params__, _OrderedSample.__dataclass_params__
-    _FIELD_TYPE = fields(_Sample)[0]._field_type
 
     def dataclass(cls: type | None = None, /, **wanted: bool) -> Any:
         """The library's decorator; what is not done here (not frozen, derived, …), the library does."""
         if cls is None:
             return lambda cls: dataclass(cls, **wanted)
-        ours = wanted.get("frozen") and set(wanted) <= {"frozen", "slots", "kw_only", "order"} and _plain(cls)
+        ours = wanted.get("frozen") and wanted.keys() <= _OPTIONS and _plain(cls, order=wanted.get("order", False))
         return _record(cls, **wanted) if ours else compiled(cls, **wanted)
 
-    def _plain(cls: type) -> bool:
+    def _plain(cls: type, *, order: bool) -> bool:
+        """Derived from nothing, annotated with types, all of it given to `__init__`, no method the library refuses."""
         kinds = inspect.get_annotations(cls).values()
-        return set(cls.__bases__) <= {object, Generic} and not any(
-            isinstance(kind, str | InitVar) or kind is InitVar for kind in kinds
+        refused = {"__setattr__", "__delattr__", *(_COMPARISONS if order else ())}
+        return (
+            set(cls.__bases__) <= {object, Generic}
+            and not any(isinstance(kind, str | InitVar) or kind is InitVar for kind in kinds)
+            and all(one.init for one in cls.__dict__.values() if isinstance(one, Field))
+            and not refused & cls.__dict__.keys()
         )
-
-    class _Fields:
-        """`__dataclass_fields__` of a record, made when somebody asks for it."""
-
-        def __init__(self, kinds: dict[str, Any], given: dict[str, Any], *, kw_only: bool) -> None:
-            self._kinds, self._given, self._kw_only = kinds, given, kw_only
-
-        def __get__(self, _: object, made: type) -> dict[str, Field[Any]]:
-            made.__dataclass_fields__ = {name: self._field(name, kind) for name, kind in self._kinds.items()}
-            return made.__dataclass_fields__
-
-        def _field(self, name: str, kind: Any) -> Field[Any]:
-            found = self._given.get(name, MISSING)
-            one = found if isinstance(found, Field) else field(default=found)
-            one.name, one.type, one._field_type = name, kind, _FIELD_TYPE
-            if one.kw_only is MISSING:
-                one.kw_only = self._kw_only
-            return one
 
     def _record(cls: type, *, frozen: bool, slots: bool = False, kw_only: bool = False, order: bool = False) -> type:
         del frozen  # always
-        kinds = inspect.get_annotations(cls)
-        names = [name for name, kind in kinds.items() if kind is not ClassVar and get_origin(kind) is not ClassVar]
-        given = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
-        special = {name: one for name, one in given.items() if isinstance(one, Field)}
-        made = _slotted(cls, names) if slots else _cleared(cls, special)
-        made.__dataclass_fields__ = _Fields({name: kinds[name] for name in names}, given, kw_only=kw_only)
-        made.__dataclass_params__ = _ORDERED_PARAMS if order else _PARAMS
-        made.__match_args__ = () if kw_only else tuple(names)
-        _give_methods(made, names, special, slots=slots)
-        if order:
-            _give_order(made, names, special)
+        # Without one the library would write a signature there, of an `__init__` that is not made yet.
+        cls.__doc__ = cls.__doc__ or cls.__name__
+        own = {name for name in cls.__dict__ if name != "__hash__" or _hashes(cls)}
+        made = compiled(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(cls)
+        made.__dataclass_params__ = (_Ordered if order else _Frozen).__dataclass_params__
+        for name, method in _methods(made, fields(made), slots=slots, order=order).items():
+            if name not in own:
+                setattr(made, name, method)
         return made
 
-    def _slotted(cls: type, names: list[str]) -> type:
-        """The class made anew: only a new one can have slots."""
-        body = {name: one for name, one in cls.__dict__.items() if name not in names}
-        body.pop("__dict__", None)
-        body.pop("__weakref__", None)
-        made = type(cls)(cls.__name__, cls.__bases__, {**body, "__slots__": tuple(names)})
-        made.__qualname__ = cls.__qualname__
-        return made
+    def _hashes(cls: type) -> bool:
+        """Whether it has a `__hash__` of its own: with an `__eq__` of its own Python sets it to None by itself."""
+        return cls.__dict__["__hash__"] is not None or "__eq__" not in cls.__dict__
 
-    def _cleared(cls: type, special: dict[str, Field[Any]]) -> type:
-        """The class itself, in which a field's default is its attribute."""
-        for name, one in special.items():
-            if one.default is MISSING:
-                delattr(cls, name)
-            else:
-                setattr(cls, name, one.default)
-        return cls
-
-    def _give_methods(made: type, names: list[str], special: dict[str, Field[Any]], *, slots: bool) -> None:
-        all_names = frozenset(names)
-        shown = [name for name in names if name not in special or special[name].repr]
-        compared = _values([name for name in names if name not in special or special[name].compare])
-        hashed = _values(
-            [
-                name
-                for name in names
-                if name not in special or (special[name].compare if special[name].hash is None else special[name].hash)
-            ]
-        )
+    def _methods(made: type, parts: Sequence[Field[Any]], *, slots: bool, order: bool) -> dict[str, Callable[..., Any]]:
+        names = frozenset([one.name for one in parts])
+        shown = [one.name for one in parts if one.repr]
+        compared = _values([one.name for one in parts if one.compare])
+        hashed = _values([one.name for one in parts if (one.compare if one.hash is None else one.hash)])
         calls = 0
 
         def __init__(self: Any, *given: Any, **named: Any) -> None:
             nonlocal calls
             calls += 1
-            if calls > _PLAIN_CALLS or given or not _set(self, made, named):
-                made.__init__ = _init(made)
+            if calls > _PLAIN_CALLS or given or not _fill(self, made, parts, named):
+                if made.__init__ is __init__:
+                    made.__init__ = _compiled_init(made, parts)
                 made.__init__(self, *given, **named)
 
+        @recursive_repr()
         def __repr__(self: Any) -> str:
-            inside = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+            inside = ", ".join([f"{name}={getattr(self, name)!r}" for name in shown])
             return f"{self.__class__.__qualname__}({inside})"
 
         def __eq__(self: Any, other: object) -> bool:
@@ -128,43 +101,41 @@ else:
             return hash(hashed(self))
 
         def __setattr__(self: Any, name: str, value: object) -> None:
-            if type(self) is made or name in all_names:
+            if type(self) is made or name in names:
                 raise FrozenInstanceError(f"cannot assign to field {name!r}")
-            object.__setattr__(self, name, value)
+            super(made, self).__setattr__(name, value)
 
         def __delattr__(self: Any, name: str) -> None:
-            if type(self) is made or name in all_names:
+            if type(self) is made or name in names:
                 raise FrozenInstanceError(f"cannot delete field {name!r}")
-            object.__delattr__(self, name)
+            super(made, self).__delattr__(name)
 
-        methods = [__init__, __repr__, __eq__, __hash__, __setattr__, __delattr__]
-        for method in [*methods, __getstate__, __setstate__] if slots else methods:
-            if made.__dict__.get(method.__name__) is None:  # where `__eq__` is of its own, `__hash__` is None
-                setattr(made, method.__name__, method)
+        found = [__init__, __repr__, __eq__, __hash__, __setattr__, __delattr__]
+        if slots:
+            found += [__getstate__, __setstate__]
+        if order:
+            found += [_comparison(name, compared) for name in _COMPARISONS]
+        return {one.__name__: one for one in found}
 
-    def _give_order(made: type, names: list[str], special: dict[str, Field[Any]]) -> None:
-        """By the values of its fields, one after the other."""
-        compared = _values([name for name in names if name not in special or special[name].compare])
+    def _comparison(name: str, compared: Callable[[Any], object]) -> Callable[..., bool]:
+        compare = getattr(operator, name)
 
-        def method(name: str, compare: Callable[[object, object], bool]) -> None:
-            def ordered(self: Any, other: object) -> bool:
-                return compare(compared(self), compared(other)) if other.__class__ is self.__class__ else NotImplemented
+        def ordered(self: Any, other: object) -> bool:
+            return compare(compared(self), compared(other)) if other.__class__ is self.__class__ else NotImplemented
 
-            ordered.__name__ = name
-            setattr(made, name, ordered)
-
-        for name in ("__lt__", "__le__", "__gt__", "__ge__"):
-            method(name, getattr(operator, name))
+        ordered.__name__ = name
+        return ordered
 
     def _values(names: list[str]) -> Callable[[Any], object]:
-        return operator.attrgetter(*names) if names else lambda _: ()
+        """As a tuple, which `attrgetter` gives of two and more."""
+        if len(names) > 1:
+            return operator.attrgetter(*names)
+        return lambda one: tuple([getattr(one, name) for name in names])
 
-    def _set(self: Any, made: type, named: dict[str, Any]) -> bool:
-        """Make it value by value; False, and nothing done: the compiled one must, or say what is wrong."""
+    def _fill(self: Any, made: type, parts: Sequence[Field[Any]], named: dict[str, Any]) -> bool:
+        """Set value by value; False, and nothing done: the compiled one must, or say what is wrong."""
         values = {}
-        for one in fields(made):
-            if not one.init:
-                return False
+        for one in parts:
             if one.name in named:
                 values[one.name] = named[one.name]
             elif one.default is not MISSING:
@@ -181,12 +152,12 @@ else:
             self.__post_init__()
         return True
 
-    def _init(made: type) -> Callable[..., None]:
+    def _compiled_init(made: type, parts: Sequence[Field[Any]]) -> Callable[..., None]:
         """As the library would have written it."""
         methods = {"__post_init__": made.__post_init__} if hasattr(made, "__post_init__") else {}
         alike = make_dataclass(
             made.__name__,
-            [(one.name, one.type, _again(one)) for one in fields(made)],
+            [(one.name, one.type, _again(one)) for one in parts],
             namespace={"__doc__": made.__name__, **methods},
             frozen=True,
             repr=False,
@@ -198,7 +169,7 @@ else:
     def _again(one: Field[Any]) -> Any:
         default = {} if one.default is MISSING else {"default": one.default}
         factory = {} if one.default_factory is MISSING else {"default_factory": one.default_factory}
-        return field(**default, **factory, init=one.init, kw_only=one.kw_only)
+        return field(**default, **factory, kw_only=one.kw_only)
 
     def __getstate__(self: Any) -> list[object]:
         return [getattr(self, one.name) for one in fields(self)]

@@ -4,12 +4,18 @@ TYPE_CHECKING = False
 """Known to type checkers by its name: `typing` takes longer to import than `names` to answer."""
 if TYPE_CHECKING:
     from fleetctl.store.documents import Memo
+    from fleetctl.store.journal_entries import JournalEntry
     from fleetctl.store.opening import open_store
-    from fleetctl.store.sqlstore import JournalEntry, SqlStore
+    from fleetctl.store.sqlstore import SqlStore
 
 __all__ = ["JournalEntry", "Memo", "SqlStore", "open_store"]
 
-_HOMES = {"JournalEntry": "sqlstore", "Memo": "documents", "SqlStore": "sqlstore", "open_store": "opening"}
+_HOMES = {
+    "JournalEntry": "journal_entries",
+    "Memo": "documents",
+    "SqlStore": "sqlstore",
+    "open_store": "opening",
+}
 """By name: its module. Imported when it is asked for: `names`, which a Tab waits for, needs none of them."""
 
 

@@ -1,12 +1,13 @@
 """Rows are documents: our nouns as JSON text, so that a person can read the store with any SQL tool."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
 from fleetctl.errors import StoreFailure
 
+K = TypeVar("K")
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
@@ -67,3 +68,10 @@ class Memo:
             nouns = {key: nouns[key] if known.get(key) == text else decode(kind, text) for key, text in found}
             self._known[kind] = (found, nouns)
         return dict(nouns)
+
+
+def by_key(
+    rows: Iterable[tuple[Any, ...]], key: Callable[[str], K], kind: type[T], memo: Memo | None = None
+) -> dict[K, T]:
+    """The nouns of rows `(key, document)`; with a `memo` only what changed is decoded. Raises StoreFailure."""
+    return {key(name): noun for name, noun in (memo or Memo()).decode(kind, rows).items()}

@@ -4,7 +4,6 @@ One database (or one schema, chosen with `?options=-csearch_path%3DNAME`) holds 
 the server's `synchronous_commit`; its default waits for the disk.
 """
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fleetctl.errors import MissingDependency, StoreFailure
 from fleetctl.store.database import Dialect, Row, Transaction, Value
+from fleetctl.store.turns import Turns
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,8 +25,6 @@ STATEMENT_TIMEOUT_S = 60.0
 IDLE_TIMEOUT_S = 30.0
 """The server ends a transaction that says nothing for so long: a controller that was stopped in the midst of a commit
 must not keep the others from the Lease."""
-TURN_TIMEOUT_S = 60.0
-"""How long a thread waits for the others of its process: several of them, each waiting its LOCK_TIMEOUT_S."""
 _MIGRATION_LOCK = 0x666C6565
 """The number under which fleetctl's migrations of one database take turns."""
 _LOST_CONNECTION_S = 20
@@ -75,7 +73,6 @@ class PostgresDatabase:
             ) from error
         self.read_only = read_only
         self._url = url
-        self._turn = threading.Lock()
         self._closed = False
         self._connection: psycopg.Connection[Row] | None = None
         try:
@@ -89,6 +86,7 @@ class PostgresDatabase:
         self.name = (
             f"postgresql://{told.get('host') or 'localhost'}:{told.get('port') or 5432}/{told.get('dbname', '')}"
         )
+        self._turns = Turns(self.name, hint="look at the server: `SELECT * FROM pg_stat_activity`")
         with self._failures():
             self._connection = self._connect()
 
@@ -108,7 +106,7 @@ class PostgresDatabase:
         transaction.rows("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
 
     def close(self) -> None:
-        with self._my_turn():
+        with self._turns.mine():
             self._closed = True
             if self._connection is not None:
                 self._connection.close()
@@ -137,23 +135,11 @@ class PostgresDatabase:
         return connection
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
-            raise StoreFailure(
-                f"the store {self.name} was kept busy by this process for {TURN_TIMEOUT_S:g} s",
-                hint="look at the server: `SELECT * FROM pg_stat_activity`",
-            )
-        try:
-            yield
-        finally:
-            self._turn.release()
-
-    @contextmanager
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         import psycopg
         from psycopg.pq import TransactionStatus
 
-        with self._my_turn(), self._failures():
+        with self._turns.mine(), self._failures():
             connection = self._begin(begin)
             try:
                 yield PostgresTransaction(connection)

@@ -94,6 +94,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE ledger_until (at DOUBLE PRECISION)",
         "INSERT INTO ledger_until (at) VALUES (NULL)",
     ),
+    (
+        # Tokens as engines counted them, beside those that are thought to have been asked for.
+        "ALTER TABLE history ADD COLUMN read_tokens DOUBLE PRECISION",
+        "ALTER TABLE history ADD COLUMN written_tokens DOUBLE PRECISION",
+    ),
 )
 """Step N makes schema N out of schema N-1. A step that was released is never changed; a new one is appended."""
 

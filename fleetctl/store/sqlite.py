@@ -7,7 +7,6 @@ and is paid for while the store has never heard of it. FULL costs one fsync a ti
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,11 +15,10 @@ from pathlib import Path
 from fleetctl.errors import StoreFailure
 from fleetctl.store import schema
 from fleetctl.store.database import Dialect, Row, Transaction, Value
+from fleetctl.store.turns import Turns
 
 BUSY_TIMEOUT_S = 10.0
 """How long a transaction waits for another process. A commit takes milliseconds; after ten seconds someone hangs."""
-TURN_TIMEOUT_S = 60.0
-"""How long a thread waits for the others of its process: several of them, each waiting its BUSY_TIMEOUT_S."""
 _WAL_TRIES_MAX = 100
 """Turning the log on needs the file alone, and SQLite does not wait for that: one second of tries."""
 _WAL_PAUSE_S = 0.01
@@ -74,7 +72,7 @@ class SqliteDatabase:
         self.read_only = read_only
         self._path = path.absolute()
         self._busy_timeout_s = busy_timeout_s
-        self._turn = threading.Lock()
+        self._turns = Turns(self.name, hint="its disk may hang: look at it with `dmesg | tail`")
         self._pages_max = pages_max
         self._frozen = False
         self._closed = False
@@ -109,7 +107,7 @@ class SqliteDatabase:
         """Nothing to do: BEGIN IMMEDIATE lets one writer in at a time."""
 
     def close(self) -> None:
-        with self._my_turn():
+        with self._turns.mine():
             self._closed = True
             self._drop()
 
@@ -194,20 +192,8 @@ class SqliteDatabase:
             return
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=TURN_TIMEOUT_S):
-            raise StoreFailure(
-                f"the store {self.name} was kept busy by this process for {TURN_TIMEOUT_S:g} s",
-                hint="its disk may hang: look at it with `dmesg | tail`",
-            )
-        try:
-            yield
-        finally:
-            self._turn.release()
-
-    @contextmanager
     def _transaction(self, begin: str) -> Iterator[Transaction]:
-        with self._my_turn():
+        with self._turns.mine():
             connection = self._ready()
             try:
                 connection.execute(begin)

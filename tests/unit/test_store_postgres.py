@@ -1,22 +1,16 @@
 """PostgreSQL addresses that lead nowhere: what is said, and that no password is."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 import fleetctl
 from fleetctl.errors import StoreFailure
 from fleetctl.store import open_store
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,12 +11,14 @@ from rich.text import Text
 from textual.app import App, SuspendNotSupported
 
 from fleetctl.model.replicas import Role
-from fleetctl.tui.asking import ask, line
-from fleetctl.tui.dialogs import Question, Reading
+from fleetctl.tui.asking import Consent, ask, line
+from fleetctl.tui.commands import Vocabulary
+from fleetctl.tui.dialogs import NameQuestion, Question, Reading
 from fleetctl.tui.keys import help_text
 from fleetctl.tui.page import Page
 from fleetctl.tui.plainness import Colours
 from fleetctl.tui.proposals import Proposal, scaled, taken_down
+from fleetctl.tui.sizes import is_narrow
 from fleetctl.tui.terminal import interrupts_are_the_commands, run_in_terminal
 from fleetctl.views.fleet import ServiceRow
 from fleetctl.views.looks import Look, Source
@@ -28,6 +31,9 @@ class Setting:
 
     context: str = "default"
     read_only: bool = False
+    confirm_name: str = ""
+    """What is typed before a change, in a context that wants its name for that; empty: `y` is enough."""
+    vocabulary: Vocabulary = Vocabulary()
     ascii_only: bool = False
     colours: Colours = "all"
     interval_s: float = 1.0
@@ -75,20 +81,26 @@ class Acting(App[None]):
         self.run_worker(self._tell_now(words), exclusive=True, group="tell", exit_on_error=False)
 
     async def _tell_now(self, words: list[str]) -> None:
-        answer = await ask(words, width=max(60, int(self.size.width * 0.9) - 6))
+        answer = await ask(words, width=self._told_width())
         await self.push_screen(Reading(line(words), Text.from_ansi(answer.text or "(it said nothing)")))
 
+    def _told_width(self) -> int:
+        whole = self.size.width if is_narrow(self.size) else int(self.size.width * 0.9)
+        return max(_TOLD_LEAST, whole - _AROUND)
+
     def action_keys(self) -> None:
-        self.push_screen(Reading("keys", help_text(read_only=self._setting.read_only)))
+        past = isinstance(self._source, Past)
+        text = help_text(read_only=self._setting.read_only, past=past, width=self._told_width())
+        self.push_screen(Reading("keys", text))
 
     async def action_logs(self) -> None:
-        await self._of_replica("logs", "-f")
+        await self._of_replica("logs", "-f", way_back="Ctrl-C")
 
     async def action_shell(self) -> None:
         if self._may_change("a shell"):
-            await self._of_replica("exec")
+            await self._of_replica("exec", way_back="exit, or Ctrl-D")
 
-    async def _of_replica(self, command: str, *more: str) -> None:
+    async def _of_replica(self, command: str, *more: str, way_back: str) -> None:
         kind, _, name = self.page.subject.partition("/")
         if kind == "service" and self._look is not None:
             ready = [one.id for one in self._look.view.replicas_of(name) if one.address]
@@ -96,12 +108,18 @@ class Acting(App[None]):
         if kind != "replica" or not name:
             self.notify("select a replica, or a service that has one", timeout=3)
             return
+        await self._in_terminal([command, name, *more], way_back=way_back)
+
+    async def _in_terminal(
+        self, words: Sequence[str], *, way_back: str = "Ctrl-C", consent: Consent | None = None
+    ) -> None:
         try:
-            with self.suspend(), interrupts_are_the_commands():
-                await asyncio.to_thread(run_in_terminal, [command, name, *more])
+            with self.suspend(), interrupts_are_the_commands() as pressed:
+                await asyncio.to_thread(run_in_terminal, words, way_back=way_back, pressed=pressed, consent=consent)
         except SuspendNotSupported:
-            self.notify(f"this needs a terminal: {line([command, name])}", timeout=4)
+            self.notify(f"this needs a terminal: {line(words)}", timeout=4)
         self.refresh(layout=True)
+        self.look_again()
 
     # changes
 
@@ -137,20 +155,33 @@ class Acting(App[None]):
         if isinstance(proposal, str):
             self.notify(proposal, timeout=3)
             return
-        words = list(proposal.words)
+        name = self._setting.confirm_name
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.run_worker(self._do(words), exclusive=True, group="do", exit_on_error=False)
+                done = self._do(proposal, Consent(name))
+                self.run_worker(done, exclusive=True, group="do", exit_on_error=False)
 
-        self.push_screen(Question(proposal.title, list(proposal.lines)), answered)
+        lines = list(proposal.lines)
+        question = NameQuestion(proposal.title, lines, name=name) if name else Question(proposal.title, lines)
+        self.push_screen(question, answered)
 
-    async def _do(self, words: list[str]) -> None:
-        answer = await ask(words, width=100, confirmed=True)
+    async def _do(self, proposal: Proposal, consent: Consent) -> None:
+        words = proposal.words
+        if proposal.terminal:
+            await self._in_terminal(words, consent=consent)
+            return
+        answer = await ask(words, width=100, consent=consent)
         self.notify(
             answer.text or "done", title=line(words), severity="information" if answer.code == 0 else "error", timeout=6
         )
         self.look_again()
+
+
+_AROUND = 6
+"""Columns of a text's border, air and scroll bar."""
+_TOLD_LEAST = 54
+"""Columns of a text in the least terminal: wider is folded, narrower is not there."""
 
 
 def _stamp(at: float) -> str:

@@ -1,43 +1,29 @@
 """`fleetctl top`: the dashboard. It reads the store and nothing else; what changes goes through the commands."""
 
 import asyncio
-import re
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.events import Resize
+from textual.events import Event, Key, MouseEvent, Paste, Resize
 from textual.filter import LineFilter, NoColor
 from textual.geometry import Size
-from textual.suggester import Suggester, SuggestFromList
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from fleetctl.errors import FleetError
-from fleetctl.tui.acting import Acting, Setting
-from fleetctl.tui.asking import line
-from fleetctl.tui.commands import OFFERED, TABLES, Leave, Run, Show, meaning
-from fleetctl.tui.dashboard import PANELS, Dashboard
-from fleetctl.tui.keys import KEYS, keys_line
-from fleetctl.tui.listing import ListPage
-from fleetctl.tui.page import Page
-from fleetctl.tui.panels import crumb_line
+from fleetctl.tui.acting import Setting
+from fleetctl.tui.command_line import Commanding
+from fleetctl.tui.crumbs import crumb_line
+from fleetctl.tui.keys import KEYS, LEAVING, keys_line
 from fleetctl.tui.plainness import AsciiOnly, SixteenColours
-from fleetctl.tui.proposals import Proposal
-from fleetctl.tui.table import VirtualTable
-from fleetctl.tui.tables import tables
+from fleetctl.tui.sizes import TooSmall, classes_of, is_tiny
 from fleetctl.views.looks import Look, Source
 from fleetctl.views.past import Past
 
-NARROW_COLUMNS: Final = 110
-NARROW_LINES: Final = 32
-"""Below either there is room for the services and one panel."""
-LEAST_COLUMNS: Final = 60
-LEAST_LINES: Final = 16
-"""Below either a table shows less than `ps` does."""
 SEEK_S: Final = 60.0
 """What `[` and `]` go back and forth in the past."""
 PLAYED_SPEED: Final = 10.0
@@ -45,11 +31,9 @@ AGES_S: Final = 5.0
 """Where nothing has changed, ages are drawn again so often."""
 AWAY_LOOKS: Final = 5
 """While nobody looks at this terminal, only every so many looks are taken."""
-PAGES_MAX: Final = 12
-"""Pages that `esc` goes back through; nobody goes in deeper than three."""
 
 
-class Top(Acting):
+class Top(Commanding):
     """The dashboard over one Source."""
 
     CSS_PATH = "app.tcss"
@@ -69,19 +53,16 @@ class Top(Acting):
             self._drawn_with.append(NoColor() if self.no_color else SixteenColours())
         if setting.ascii_only:
             self._drawn_with.append(AsciiOnly())
-        self._tables = tables(lambda: self._look.at if self._look is not None else 0.0)
         self._shown_at = 0.0
         self._drawn = False
         """False: what has changed since is not drawn yet, because something else stands above the page."""
         self._away = 0
-        self._pages: list[Page] = [Dashboard(ascii_only=setting.ascii_only)]
         self._crumb = Static(id="crumb")
-        self._small = Static(id="small")
+        self._small = TooSmall()
         self._keys = Static(id="keys")
-        self._command = Input(id="command", placeholder="")
-        self._after: Callable[[str], None] | None = None
         self._reading = False
         self._width = 80
+        self._tiny = False
         self._foot = Text()
         self.failure = ""
         """Why the last look failed; empty: it did not."""
@@ -95,8 +76,6 @@ class Top(Acting):
         yield self._keys
 
     def on_mount(self) -> None:
-        self._command.can_focus = False
-        self._command.display = False
         self._fit(self.size)
         self.set_interval(self._setting.interval_s, self._tick)
         self.look_again()
@@ -112,22 +91,36 @@ class Top(Acting):
             self._away = 0
             self.look_again()
 
+    async def on_event(self, event: Event) -> None:
+        """Where nothing is seen, nothing may be done: neither a dialog's keys nor the mouse's."""
+        if self._tiny and isinstance(event, Key | MouseEvent | Paste):
+            if isinstance(event, Key) and event.key in LEAVING:
+                self.exit()
+            return
+        await super().on_event(event)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Above a dialog no key reaches the page below, not even those that come before the widget in focus."""
+        if self.screen.is_modal and action in _ACTIONS:
+            return False
+        return super().check_action(action, parameters)
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C, which leaves every other program of a terminal."""
+        self.exit()
+
     def on_resize(self, resized: Resize) -> None:
         self._fit(resized.size)
 
     def _fit(self, size: Size) -> None:
         self._width = size.width
         screen = self.screen_stack[0]
-        screen.set_class(size.width < NARROW_COLUMNS or size.height < NARROW_LINES, "-narrow")
+        for name, holds in classes_of(size).items():
+            screen.set_class(holds, name)
         screen.set_class(self._plain, "-plain")
-        tiny = size.width < LEAST_COLUMNS or size.height < LEAST_LINES
-        screen.set_class(tiny, "-tiny")
-        if tiny:
-            self._small.update(
-                f"The dashboard needs {LEAST_COLUMNS}x{LEAST_LINES} and this terminal has {size.width}x{size.height}:"
-                " make it larger, or leave with q and run fleetctl ps --watch"
-            )
-        self._frame()
+        self._tiny = is_tiny(size)
+        self._small.say(size)
+        self.frame()
 
     # looks
 
@@ -173,13 +166,9 @@ class Top(Acting):
                 else:
                     self._drawn = True
                     self.page.show(look)
-        self._frame()
+        self.frame()
 
-    @property
-    def page(self) -> Page:
-        return self._pages[-1]
-
-    def _frame(self) -> None:
+    def frame(self) -> None:
         self._crumb.update(
             crumb_line(
                 self._look,
@@ -190,7 +179,9 @@ class Top(Acting):
             ),
             layout=False,
         )
-        if self.failure:
+        if self.choices is not None:
+            foot = self.choices
+        elif self.failure:
             foot = Text(f" ✗ the store cannot be read: {self.failure}", style="bold red")
         else:
             past = isinstance(self._source, Past)
@@ -198,145 +189,6 @@ class Top(Acting):
         if foot != self._foot:
             self._foot = foot
             self._keys.update(foot)
-
-    # pages
-
-    def action_open(self, table: str, subject: bool = False) -> None:
-        self._open(table, self.page.subject if subject else "")
-
-    def _open(self, table: str, of: str) -> None:
-        if of.startswith("pool/") and table == "replicas":
-            table = "nodes"
-        if table not in ("replicas", "nodes", "cost", "xray", "events") and of and not of.startswith("service/"):
-            of = ""
-        page: ListPage[Any] = ListPage(self._tables[table], of=of)
-        self._pages.append(page)
-        if len(self._pages) > PAGES_MAX:
-            self._pages.pop(1).remove()
-        self._swap(page)
-
-    def action_leave(self) -> None:
-        if self._command.display:
-            self._close_command()
-        elif len(self._pages) > 1:
-            gone = self._pages.pop()
-            gone.remove()
-            self._swap(self.page)
-        else:
-            self.page.filter("")
-
-    def _swap(self, page: Page) -> None:
-        for other in self._pages:
-            other.display = other is page
-        if page.parent is None:
-            self.query_one("#pages").mount(page)
-        for table in page.query(VirtualTable).results(VirtualTable):
-            table.focus()
-            break
-        if self._look is not None:
-            self.call_after_refresh(page.show, self._look)
-        self._frame()
-
-    def on_virtual_table_chosen(self, chosen: VirtualTable.Chosen) -> None:
-        """Go in: a Service's Replicas, a Replica's machine, a machine's Replicas, a Pool's machines."""
-        kind, _, name = self.page.subject.partition("/")
-        if chosen.table.id == "decisions":
-            self._open("events", self.page.subject)
-        elif kind == "service":
-            self._open("replicas", f"service/{name}")
-        elif kind == "pool":
-            self._open("nodes", f"pool/{name}")
-        elif kind == "instance":
-            self._open("replicas", f"instance/{name}")
-        elif kind == "replica":
-            machine = self._machine_of(name)
-            if machine is None:
-                self.action_tell("describe")
-            else:
-                self._open("nodes", f"instance/{machine}")
-
-    def _machine_of(self, replica: str) -> str | None:
-        found = () if self._look is None else self._look.view.replicas
-        return next((one.instance for one in found if one.id == replica), None)
-
-    def action_panel(self, number: int) -> None:
-        if isinstance(self.page, Dashboard):
-            self.page.panel(PANELS[number - 1])
-
-    def action_sort(self, letter: str) -> None:
-        if not self.page.sort(letter):
-            self.notify(f"no column here begins with {letter.upper()}", timeout=2)
-
-    # the command line and the filter
-
-    def action_command(self) -> None:
-        names = [f":{name}" for name in (*TABLES, *OFFERED, "quit")]
-        services = [row.name for row in self._look.services] if self._look is not None else []
-        names += [f":{name}" for name in services]
-        self._open_command(":", self._commanded, SuggestFromList(names, case_sensitive=False))
-
-    def action_filter(self) -> None:
-        self._open_command("/", self._filtered, None)
-
-    def _open_command(self, text: str, after: Callable[[str], None], suggester: Suggester | None) -> None:
-        if self._command.display:
-            self._command.insert_text_at_cursor(text)
-            return
-        self._after = after
-        self._command.suggester = suggester
-        self._command.value = text
-        # At once, not with the next frame: the next key may be here already.
-        self._command.display = True
-        self._command.can_focus = True
-        self.screen.set_focus(self._command)
-        self._command.cursor_position = len(text)
-
-    def _close_command(self) -> None:
-        self._command.display = False
-        self._command.can_focus = False
-        for table in self.page.query(VirtualTable).results(VirtualTable):
-            table.focus()
-            break
-
-    def on_input_changed(self, changed: Input.Changed) -> None:
-        if changed.value.startswith("/") and self._after == self._filtered:
-            self._filtered(changed.value)
-
-    def on_input_submitted(self, submitted: Input.Submitted) -> None:
-        after = self._after
-        self._close_command()
-        if after is not None:
-            after(submitted.value)
-
-    def _filtered(self, text: str) -> None:
-        try:
-            self.page.filter(text.removeprefix("/"))
-        except re.error as error:
-            self.notify(f"{text!r} is no regular expression: {error}", severity="warning", timeout=3)
-
-    def _commanded(self, text: str) -> None:
-        services = [row.name for row in self._look.services] if self._look is not None else []
-        try:
-            meant = meaning(text, services)
-        except ValueError as error:
-            self.notify(f"{text!r}: {error}", severity="warning", timeout=3)
-            return
-        match meant:
-            case None:
-                pass
-            case Leave():
-                self.exit()
-            case Show(table="", of=_):
-                while len(self._pages) > 1:
-                    self.action_leave()
-            case Show(table, of):
-                self._open(table, of)
-            case Run(words, changes=True):
-                if self._may_change(words[0]):
-                    told = line(words)
-                    self._propose(Proposal(title=words[0], lines=(told,), words=words))
-            case Run(words):
-                self._tell(list(words))
 
     # the past
 
@@ -349,6 +201,9 @@ class Top(Acting):
         if isinstance(self._source, Past):
             self._source.speed = 0.0 if self._source.speed else PLAYED_SPEED
             self.look_again()
+
+
+_ACTIONS = frozenset(key.action.partition("(")[0] for key in KEYS) - {"quit"}
 
 
 def _differ(before: Look, now: Look) -> bool:

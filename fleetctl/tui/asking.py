@@ -26,12 +26,29 @@ def argv(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "fleetctl", *words]
 
 
-async def ask(words: Sequence[str], *, width: int, confirmed: bool = False) -> Answer:
-    """Run one command to its end; `confirmed`: it was asked about here, and yes said. A failure is an answer, too."""
-    environment = {**os.environ, "COLUMNS": str(width), "FLEETCTL_OUTPUT": "table"}
-    environment.pop("FLEETCTL_YES", None)
-    if confirmed:
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What was agreed to here, for the command that would ask again."""
+
+    name: str = ""
+    """Of the context, where it wants that typed."""
+
+
+def environment_of(consent: Consent | None) -> dict[str, str]:
+    """A command's environment: what it was not agreed to, it is not told by an environment that says yes to all."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("FLEETCTL_YES", "FLEETCTL_CONFIRM")
+    }
+    if consent is not None:
         environment["FLEETCTL_YES"] = "1"
+        if consent.name:
+            environment["FLEETCTL_CONFIRM"] = consent.name
+    return environment
+
+
+async def ask(words: Sequence[str], *, width: int, consent: Consent | None = None) -> Answer:
+    """Run one command to its end; `consent`: it was asked about here, and yes said. A failure is an answer, too."""
+    environment = environment_of(consent) | {"COLUMNS": str(width), "FLEETCTL_OUTPUT": "table"}
     process = await asyncio.create_subprocess_exec(
         *argv(words),
         stdin=asyncio.subprocess.DEVNULL,

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
-from fleetctl.tui.history_tables import told_columns, told_name
+from fleetctl.tui.history_tables import told_columns, told_name, told_text
 from fleetctl.tui.listing import Sorting
 from fleetctl.tui.page import Page
 from fleetctl.tui.panels import Demand, Figures, Starts
@@ -21,19 +22,24 @@ PANELS = ("decisions", "demand", "pools", "starts")
 """By the keys 1 to 4 where there is room for one of them only."""
 
 
+_NO_SERVICES = "no services are up; declare one: fleetctl init, then fleetctl up"
+
+
 class Dashboard(Page):
     crumb = "services"
 
     def __init__(self, *, ascii_only: bool) -> None:
         super().__init__()
-        columns = service_columns(self._trace, ascii_only=ascii_only)
+        columns = service_columns(self._trace, self._limit, ascii_only=ascii_only)
         self._sorting: Sorting[ServiceRow] = Sorting(columns)
         self._look: Look | None = None
+        self._limits: dict[str, int] = {}
+        """By Service: requests that one Replica serves at once, as its file has it."""
         self._standing: object = None
         """What the Pools' lines were made of."""
         self.services: VirtualTable[ServiceRow] = VirtualTable(
             columns, name_of=lambda row: row.name, tones=style_of, named="services",
-            empty="no services are up; declare one: fleetctl init, then fleetctl up",
+            empty=_NO_SERVICES,
         )  # fmt: skip
         self._pools: VirtualTable[PoolLine] = VirtualTable(
             pool_columns(), name_of=lambda one: one.name, tones=style_of, empty="no pools", named="pools"
@@ -59,7 +65,7 @@ class Dashboard(Page):
 
     def on_mount(self) -> None:
         self._pools.border_title = "Pools and standby"
-        self._told.border_subtitle = "e explains the service under the cursor"
+        self._told.border_subtitle = "e: explain the service · Tab, Enter: all of a reason"
         self.services.focus()
         self.panel(PANELS[0])
 
@@ -73,10 +79,13 @@ class Dashboard(Page):
     def show(self, look: Look) -> None:
         self._look = look
         self._figures.show(look)
-        rows = self._sorting.apply([row for row in look.services if row.state != "down"])
-        self.services.border_title = f"Services {len(rows)}"
+        self._limits = {str(one.service.name): one.service.concurrency for one in look.view.intents}
+        every = [row for row in look.services if row.state != "down"]
+        rows = self._sorting.apply(every)
+        self.services.empty = self._sorting.nothing() if every else _NO_SERVICES
+        self.services.border_title = f"Services {len(rows)}" + (f" of {len(every)}" if len(rows) < len(every) else "")
         self.services.border_subtitle = self._sorting.told or "worst first"
-        self.services.show(rows, sorted_by=self._sorting.header)
+        self.services.show(rows, sorted_by=self._sorting.header, descending=self._sorting.descending)
         self._pools.empty = "no pools" if look.now else "of pools there is no record to play back"
         standing = (
             look.view.instances,
@@ -109,6 +118,15 @@ class Dashboard(Page):
         name = self.services.row_name
         return "" if name is None else f"service/{name}"
 
+    @property
+    def text(self) -> Text | None:
+        row = self._told.row
+        return told_text(row, self._now()) if self._told.has_focus and row is not None else None
+
+    @property
+    def filtered(self) -> bool:
+        return self._sorting.filtered
+
     def filter(self, text: str) -> None:
         self._sorting.only(text)
         if self._look is not None:
@@ -126,6 +144,9 @@ class Dashboard(Page):
 
     def _trace(self, service: str) -> Sequence[DemandPoint]:
         return () if self._look is None else self._look.traces.get(service, ())
+
+    def _limit(self, service: str) -> int:
+        return self._limits.get(service, 0)
 
     def _details(self) -> None:
         """Of the Service under the cursor."""

@@ -4,17 +4,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from rich.text import Text
+
 from fleetctl.decide import trial
 from fleetctl.model.rollouts import Rollout
 from fleetctl.model.starts import Start
 from fleetctl.tui.listing import Listing
-from fleetctl.tui.table import Cell, TableColumn
-from fleetctl.tui.tones import kind_glyph, kind_tone, state_text, state_tone
+from fleetctl.tui.table import Cell, TableColumn, ends_of
+from fleetctl.tui.tones import kind_glyph, kind_tone, state_text, state_tone, style_of
 from fleetctl.views.decided import Told, told
 from fleetctl.views.figures import ago, dollars
 from fleetctl.views.looks import Look
 from fleetctl.views.timetables import Turn, turns
 
+SUBJECT: Final = 14
+"""Columns of what a decision or an event is about."""
 NIGHT_S: Final = 86400.0
 TURNS_SHOWN: Final = 60
 """Of schedules: two screens of them; a schedule of every minute has as many in an hour."""
@@ -36,8 +40,8 @@ def told_columns(now: Callable[[], float]) -> tuple[TableColumn[Told], ...]:
         ),
         TableColumn(
             header="SUBJECT",
-            cell=lambda one: Cell(one.subject.rpartition("/")[2], "strong"),
-            width=12,
+            cell=lambda one: Cell(ends_of(one.subject.rpartition("/")[2], SUBJECT), "strong"),
+            width=SUBJECT,
             drop=1,
             order=lambda one: one.subject,
         ),
@@ -55,6 +59,17 @@ def told_name(one: Told) -> str:
     return one.subject if one.stands else f"{one.at} {one.subject} {one.reason}"
 
 
+def told_text(one: Told, now: float) -> Text:
+    """All of it."""
+    text = Text(f"{clock(one.at, now)}  ", style_of("quiet")).append(one.subject, style_of("strong"))
+    text.append(f"  {kind_glyph(one.kind)} {one.what or one.kind}\n\n", style_of(kind_tone(one.kind))).append(
+        one.reason
+    )
+    if one.stands:
+        text.append(f"\n\nThis is what holds now: fleetctl explain {one.subject.rpartition('/')[2]}", style_of("quiet"))
+    return text
+
+
 def events(now: Callable[[], float]) -> Listing[Told]:
     def rows(look: Look, of: str) -> Sequence[Told]:
         lines = told(look)
@@ -66,6 +81,7 @@ def events(now: Callable[[], float]) -> Listing[Told]:
         rows=rows,
         name_of=told_name,
         subject_of=lambda one: one.subject,
+        text_of=lambda one: told_text(one, now()),
         empty="nothing has happened yet",
         unnamed=True,
     )
@@ -87,12 +103,17 @@ def schedules(now: Callable[[], float]) -> Listing[Turn]:
         crumb="schedules",
         columns=(
             TableColumn(
-                header="SERVICE", cell=lambda one: Cell(one.service, "strong"), width=16, order=lambda one: one.service
+                header="SERVICE", cell=lambda one: Cell(one.service, "strong"), width=12, order=lambda one: one.service
             ),
-            TableColumn(header="LOCAL TIME", cell=lambda one: Cell(one.clock), width=26, order=lambda one: one.at),
-            TableColumn(header="UTC", cell=lambda one: Cell(one.utc, "quiet"), width=24, drop=3),
+            TableColumn(header="LOCAL TIME", cell=lambda one: Cell(one.clock), width=24, order=lambda one: one.at),
+            TableColumn(header="UTC", cell=lambda one: Cell(one.utc, "quiet"), width=24, drop=4),
             TableColumn(
-                header="IN", cell=lambda one: Cell(ago(one.at - now())), width=4, right=True, order=lambda one: one.at
+                header="IN",
+                cell=lambda one: Cell(ago(one.at - now())),
+                width=4,
+                right=True,
+                drop=3,
+                order=lambda one: one.at,
             ),
             TableColumn(header="WHAT", cell=lambda one: Cell(f"◷ {', '.join(one.what)}", "plan"), width=16),
             TableColumn(
@@ -107,7 +128,7 @@ def schedules(now: Callable[[], float]) -> Listing[Turn]:
                 order=lambda one: one.price_change_per_hour,
             ),
             TableColumn(
-                header="NOTES", cell=lambda one: Cell("; ".join(one.notes), "warn"), width=16, drop=4, stretch=True
+                header="NOTES", cell=lambda one: Cell("; ".join(one.notes), "warn"), width=16, drop=5, stretch=True
             ),
         ),
         rows=rows,
@@ -118,16 +139,30 @@ def schedules(now: Callable[[], float]) -> Listing[Turn]:
     )
 
 
-def rollouts() -> Listing[Rollout]:
+def rollouts(now: Callable[[], float]) -> Listing[Rollout]:
+    """The newest of each Service, its first revision's too: the same rows as `fleetctl get rollouts`."""
+
     def rows(look: Look, of: str) -> Sequence[Rollout]:
-        found = [one for one in look.view.rollouts.values() if one.from_revision]
-        return [one for one in found if not of or f"service/{one.service}" == of]
+        found = look.view.rollouts.values()
+        return sorted(
+            (one for one in found if not of or f"service/{one.service}" == of),
+            key=lambda one: (not one.open, -one.started_at),
+        )
+
+    def stands(one: Rollout) -> Cell:
+        told, trouble = trial.told(one)
+        if told:
+            # Which revisions they are stands in columns of their own.
+            return Cell(told.partition(": ")[2] or told, "bad" if trouble else "")
+        ended = f"done {ago(now() - one.ended_at)} ago" if one.ended_at is not None else "as it was declared"
+        took = f" in {ago(one.ended_at - one.started_at)}" if one.ended_at is not None else ""
+        return Cell(f"{ended}{took}" if one.from_revision else "its first revision", "quiet")
 
     return Listing(
         crumb="rollouts",
         columns=(
             TableColumn(
-                header="SERVICE", cell=lambda one: Cell(one.service, "strong"), width=10, order=lambda one: one.service
+                header="SERVICE", cell=lambda one: Cell(one.service, "strong"), width=8, order=lambda one: one.service
             ),
             TableColumn(
                 header="STATE",
@@ -135,9 +170,9 @@ def rollouts() -> Listing[Rollout]:
                 width=10,
                 order=lambda one: one.state,
             ),
-            TableColumn(header="FROM", cell=lambda one: Cell(one.from_revision, "quiet"), width=10, drop=2),
-            TableColumn(header="TO", cell=lambda one: Cell(one.to_revision), width=10, drop=1),
-            TableColumn(header="HOW IT STANDS", cell=lambda one: Cell(trial.told(one)[0]), width=20, stretch=True),
+            TableColumn(header="FROM", cell=lambda one: Cell(one.from_revision or "-", "quiet"), width=12, drop=2),
+            TableColumn(header="TO", cell=lambda one: Cell(one.to_revision), width=12, drop=1),
+            TableColumn(header="HOW IT STANDS", cell=stands, width=41, stretch=True),
         ),
         rows=rows,
         name_of=lambda one: one.service,

@@ -3,16 +3,21 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 
 from fleetctl.tui.page import Page
 from fleetctl.tui.table import TableColumn, VirtualTable
 from fleetctl.tui.tones import style_of
+from fleetctl.views.figures import ago
 from fleetctl.views.looks import Look
 
 Row = TypeVar("Row")
+
+BEHIND_S: Final = 1.5
+"""What is older than the age at the top by more says so: less is one look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,11 @@ class Listing(Generic[Row]):
     subject_of: Callable[[Row], str] = lambda _: ""
     """As in `replica/chat-1`; empty: nothing can be done with that row."""
     empty: str
+    """What is said where there is no row, with what makes one."""
+    machines: bool = False
+    """It is of machines and replicas, which a large fleet's are read less often than its decisions."""
+    text_of: Callable[[Row], Text] | None = None
+    """All that a row says, where a column may be too narrow for it: enter shows it. None: enter goes in."""
     unnamed: bool = False
     """Its first column holds something else than `name_of`."""
     played: bool = True
@@ -55,6 +65,23 @@ class Sorting(Generic[Row]):
         if self._wanted is not None:
             parts.append(f"{'without' if self._inverse else 'only'} /{self._wanted.pattern}/")
         return ", ".join(parts)
+
+    @property
+    def filtered(self) -> bool:
+        return self._wanted is not None
+
+    @property
+    def descending(self) -> bool:
+        return self._descending
+
+    def nothing(self) -> str:
+        """What is said where the filter leaves no row."""
+        wanted = "" if self._wanted is None else self._wanted.pattern
+        return (
+            f"everything here matches /{wanted}/; Esc shows it"
+            if self._inverse
+            else (f"nothing here matches /{wanted}/; Esc shows all")
+        )
 
     def by(self, letter: str) -> bool:
         """By the next column that begins so; once more turns the order, and the last column gives the usual one."""
@@ -114,6 +141,7 @@ class ListPage(Page, Generic[Row]):
         self.crumb = listing.crumb + (f"({of.partition('/')[2]})" if of else "")
         self._sorting = Sorting(listing.columns)
         self._look: Look | None = None
+        self._counted = ""
         self.table: VirtualTable[Row] = VirtualTable(
             listing.columns,
             name_of=listing.name_of,
@@ -131,20 +159,43 @@ class ListPage(Page, Generic[Row]):
 
     def show(self, look: Look) -> None:
         self._look = look
-        rows = self._sorting.apply(self.listing.rows(look, self.of))
-        if not look.now and not self.listing.played:
+        every = self.listing.rows(look, self.of)
+        rows = self._sorting.apply(every)
+        if every:
+            self.table.empty = self._sorting.nothing()
+        elif not look.now and not self.listing.played:
             self.table.empty = "of this there is no record to play back; there is of services, events and starts"
-        self.table.border_title = f"{self.crumb} {len(rows)}"
+        else:
+            self.table.empty = self.listing.empty
+        self._counted = f"{self.crumb} {len(rows)}" + (f" of {len(every)}" if len(rows) < len(every) else "")
+        self._title(look)
         self.table.border_subtitle = self._sorting.told
-        self.table.show(rows, sorted_by=self._sorting.header)
+        self.table.show(rows, sorted_by=self._sorting.header, descending=self._sorting.descending)
 
     def age(self, look: Look) -> None:
+        self._look = look
+        self._title(look)
         self.table.refresh_changed()
+
+    def _title(self, look: Look) -> None:
+        """With the age of what is shown, where the age at the top is not it."""
+        behind_s = look.machines_age_s - (look.data_age_s or 0.0)
+        old = self.listing.machines and behind_s > BEHIND_S
+        self.table.border_title = self._counted + (f" · read {ago(look.machines_age_s)} ago" if old else "")
+
+    @property
+    def text(self) -> Text | None:
+        row, text_of = self.table.row, self.listing.text_of
+        return None if row is None or text_of is None else text_of(row)
 
     @property
     def subject(self) -> str:
         row = self.table.row
         return "" if row is None else self.listing.subject_of(row)
+
+    @property
+    def filtered(self) -> bool:
+        return self._sorting.filtered
 
     def filter(self, text: str) -> None:
         self._sorting.only(text)

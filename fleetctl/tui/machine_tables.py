@@ -80,7 +80,8 @@ def replicas(now: Callable[[], float]) -> Listing[Replica]:
         rows=rows,
         name_of=attrgetter("id"),
         subject_of=lambda one: f"replica/{one.id}",
-        empty="no replicas",
+        empty="no replicas; a service that is up has some: fleetctl scale SERVICE=1",
+        machines=True,
         played=False,
     )
 
@@ -120,7 +121,7 @@ def nodes(now: Callable[[], float]) -> Listing[Instance]:
         crumb="nodes",
         columns=(
             TableColumn(header="INSTANCE", cell=lambda one: Cell(one.id, "strong"), width=12, order=lambda one: one.id),
-            TableColumn(header="POOL", cell=lambda one: Cell(one.pool), width=12, order=lambda one: one.pool),
+            TableColumn(header="POOL", cell=lambda one: Cell(one.pool), width=12, drop=3, order=lambda one: one.pool),
             TableColumn(
                 header="PHASE",
                 cell=lambda one: Cell(state_text(one.phase), state_tone(one.phase)),
@@ -138,18 +139,18 @@ def nodes(now: Callable[[], float]) -> Listing[Instance]:
                 header="MARKET",
                 cell=lambda one: Cell(one.offer.market),
                 width=9,
-                drop=4,
+                drop=5,
                 order=lambda one: one.offer.market,
             ),
             TableColumn(
-                header="PROVIDER", cell=lambda one: Cell(f"{one.offer.provider} {one.offer.zone}"), width=18, drop=3
+                header="PROVIDER", cell=lambda one: Cell(f"{one.offer.provider} {one.offer.zone}"), width=18, drop=4
             ),
             TableColumn(
                 header="$/H",
                 cell=lambda one: Cell(dollars(one.offer.price_per_hour)),
                 width=8,
                 right=True,
-                drop=1,
+                drop=2,
                 order=lambda one: one.offer.price_per_hour,
             ),
             TableColumn(
@@ -159,12 +160,13 @@ def nodes(now: Callable[[], float]) -> Listing[Instance]:
                 right=True,
                 order=lambda one: -one.created_at,
             ),
-            TableColumn(header="TROUBLE", cell=trouble, width=10, drop=5, stretch=True),
+            TableColumn(header="TROUBLE", cell=trouble, width=10, drop=1, stretch=True),
         ),
         rows=rows,
         name_of=attrgetter("id"),
         subject_of=lambda one: f"instance/{one.id}",
-        empty="no machines",
+        empty="no machines; they come with the first replica",
+        machines=True,
         played=False,
     )
 
@@ -211,6 +213,7 @@ def cost(now: Callable[[], float]) -> Listing[SpendLine]:
         name_of=lambda one: f"{one.of} {one.name}",
         subject_of=subject,
         empty="nothing costs money now",
+        machines=True,
         played=False,
     )
 
@@ -244,7 +247,8 @@ def xray(now: Callable[[], float]) -> Listing[Branch]:
         rows=lambda look, of: branches(look, within=of),
         name_of=lambda one: f"{one.kind} {one.name}",
         subject_of=lambda one: f"{one.kind}/{one.name}" if one.state or one.kind == "pool" else "",
-        empty="no services are up",
+        empty="no services are up; declare one: fleetctl init, then fleetctl up",
+        machines=True,
         unnamed=True,
         played=False,
     )

@@ -1,5 +1,6 @@
 """What every page of the dashboard has: a way to show a look, and something under its cursor."""
 
+from rich.text import Text
 from textual.containers import Container
 
 from fleetctl.views.looks import Look
@@ -21,6 +22,16 @@ class Page(Container):
     def subject(self) -> str:
         """What is selected, as in `service/chat`; empty: nothing."""
         return ""
+
+    @property
+    def text(self) -> Text | None:
+        """All that the selected row says, where enter is to show that; None: enter goes in."""
+        return None
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter is set."""
+        return False
 
     def filter(self, text: str) -> None:
         """Show only what the text is found in (a regular expression; `!` before it: what it is not found in)."""

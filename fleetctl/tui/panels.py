@@ -1,12 +1,13 @@
 """The pictures of the dashboard: key figures, demand against capacity, starts by stage."""
 
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.text import Text
 from textual.widgets import Static
 
 from fleetctl.decide.histograms import requests
+from fleetctl.tui.table import ends_of
 from fleetctl.tui.tones import style_of
 from fleetctl.views.charts import Bar, DemandPoint, WaterfallRow, demand_chart, stage_chart, waterfall
 from fleetctl.views.figures import ago, dollars, figure
@@ -32,7 +33,8 @@ class Figures(Static):
         room = max(12, self.content_size.width // len(figures))
         text = Text(no_wrap=True, overflow="crop")
         for name, _, _, _ in figures:
-            text.append(f"▌{name}".ljust(room)[:room], style_of("quiet"))
+            title = name if len(name) + 2 <= room else name.partition("/")[0].partition(" ")[0]
+            text.append(f"▌{title}".ljust(room)[:room], style_of("quiet"))
         text.append("\n")
         for _, value, tone, _ in figures:
             text.append("▌", style_of(tone or "strong"))
@@ -67,7 +69,7 @@ def _ready(look: Look) -> _Figure:
     coming = sum(row.booting for row in look.services)
     leaving = sum(1 for one in look.view.replicas if one.role == "draining")
     more = ", ".join(f"{count} {word}" for count, word in ((coming, "starting"), (leaving, "leaving")) if count)
-    return "READY/TARGET", f"{ready}/{desired}", "busy" if ready != desired else "", more or "settled"
+    return "READY/DESIRED", f"{ready}/{desired}", "busy" if ready != desired else "", more or "settled"
 
 
 def _queue(look: Look) -> _Figure:
@@ -141,6 +143,8 @@ class Picture(Static):
             self.update(Text.from_ansi(text, no_wrap=True), layout=False)
 
 
+_LABEL_LEAST = 12
+"""Columns of a start's name."""
 _LEAST_COLUMNS, _LEAST_LINES = 20, 5
 
 
@@ -153,7 +157,9 @@ class Demand(Picture):
         self.border_title = f"Demand and replicas: {service or '-'}, {_span(recent)}"
         self.border_subtitle = "demand = concurrency ÷ target a replica"
         room = self.content_size
-        lines = demand_chart(recent, width=room.width, height=room.height - 3, ascii_only=self.ascii_only, colour=True)
+        lines = demand_chart(
+            recent, width=room.width, height=room.height - 3, ascii_only=self.ascii_only, colour=True, back=look.now
+        )
         self.paint(lines)
 
 
@@ -168,7 +174,14 @@ class Starts(Picture):
             under_way = [one for one in coming if one.stages]
             lines = []
             if under_way:
-                rows = [cold_start(one) for one in under_way[:COMING_MAX]]
+                rows = [
+                    replace(
+                        cold_start(one),
+                        label=ends_of(one.id, max(_LABEL_LEAST, width // 3)),
+                        elapsed_s=max(0.0, look.at - one.created_at),
+                    )
+                    for one in under_way[:COMING_MAX]
+                ]
                 lines += waterfall(rows, width=width, ascii_only=self.ascii_only, colour=True)
             if len(under_way) > COMING_MAX:
                 lines.append(f"and {len(under_way) - COMING_MAX} more")
@@ -196,49 +209,6 @@ class Starts(Picture):
             lines = stage_chart(rows, width=width, ascii_only=self.ascii_only, colour=True)
             self.border_subtitle = f"of {len(ended)} starts" if ended else ""
         self.paint(lines)
-
-
-def crumb_line(look: Look | None, crumbs: Sequence[str], *, context: str, read_only: bool, width: int) -> Text:
-    """`fleetctl › prod › services   RO   data 0.4 s old   ● live 14:03:22`."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(" fleetctl", style_of("strong"))
-    text.append(f" › {context}", style_of("warn"))
-    for crumb in crumbs:
-        text.append(f" › {crumb}")
-    text.append("   RO" if read_only else "   RW", style_of("good" if read_only else "bad"))
-    if look is None:
-        return text.append("   reading the store …", style_of("quiet"))
-    if look.now:
-        said, tone = _age(look)
-        text.append(f"   {said}", style_of(tone))
-        stale = tone == "bad"
-        right = Text(f"{'✗ stale' if stale else '● live'} {time.strftime('%H:%M:%S', time.localtime(look.at))} ")
-        right.stylize(style_of("bad" if stale else "good"))
-    else:
-        right = Text(f"▶ {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(look.at))} ", style_of("plan"))
-    text.truncate(max(0, width - right.cell_len - 1), overflow="ellipsis", pad=True)
-    return text.append(" ").append_text(right)
-
-
-def _age(look: Look) -> tuple[str, str]:
-    """How old the data is, and whether that is trouble."""
-    age = look.data_age_s
-    if age is None:
-        return ("no decision yet: fleetctl daemon start", "warn") if not _led(look) else ("no decision yet", "quiet")
-    said = f"data {age:.1f}s old" if age < 60 else f"data {ago(age)} old"
-    if age > _OLD_S:
-        return f"{said}: no controller decides? fleetctl daemon status", "bad"
-    return said, "quiet"
-
-
-def _led(look: Look) -> bool:
-    """Whether a controller holds the fleet."""
-    lease = look.view.lease
-    return lease is not None and lease.expires_at > look.at
-
-
-_OLD_S = 15.0
-"""A controller decides every two seconds; data older than this is stale."""
 
 
 def _span(points: Sequence[DemandPoint]) -> str:

@@ -18,6 +18,8 @@ class Proposal:
     title: str
     lines: tuple[str, ...]
     words: tuple[str, ...]
+    terminal: bool = False
+    """It lasts, or talks with who gave it."""
 
 
 def scaled(row: ServiceRow, by: int, *, placed: int) -> Proposal | str:

@@ -16,9 +16,9 @@ SPARKS: Final = 12
 
 
 def service_columns(
-    trace: Callable[[str], Sequence[DemandPoint]], *, ascii_only: bool
+    trace: Callable[[str], Sequence[DemandPoint]], limit: Callable[[str], int], *, ascii_only: bool
 ) -> tuple[TableColumn[ServiceRow], ...]:
-    """Of the dashboard's own table; `trace` gives a Service's."""
+    """Of the dashboard's own table. `trace` gives a Service's; `limit` what one of its Replicas serves at once."""
 
     def ready_lately(row: ServiceRow) -> Cell:
         points = trace(row.name)
@@ -33,9 +33,9 @@ def service_columns(
         return Cell(f"{row.ready}/{row.desired}", "busy" if row.ready != row.desired else "")
 
     def load(row: ServiceRow) -> Cell:
-        limit = row.target * row.ready
-        full = row.concurrency is not None and row.ready > 0 and row.concurrency > limit
-        return Cell(f"{figure(row.concurrency)}/{limit:.0f}", "warn" if full else "")
+        most, had = limit(row.name) * row.ready, row.concurrency
+        over = had is not None and row.ready > 0 and had > row.target * row.ready
+        return Cell(f"{figure(had)}/{most}", "bad" if over and (had or 0.0) > most else "warn" if over else "")
 
     def kept(row: ServiceRow) -> Cell:
         share = row.promise.kept
@@ -134,6 +134,7 @@ def pools() -> Listing[PoolLine]:
         rows=lambda look, _: pool_lines(look.view, look.services),
         name_of=lambda one: one.name,
         subject_of=lambda one: f"pool/{one.name}",
-        empty="no pools",
+        empty="no pools; a service that is up has one",
+        machines=True,
         played=False,
     )

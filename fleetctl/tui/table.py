@@ -1,5 +1,6 @@
 """A table of any number of rows that draws only those in sight."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -21,6 +22,12 @@ _LINES_MAX = 400
 """Lines kept as they were drawn: a few screens of them."""
 _STYLES_MAX = 100
 """Tones times what they may stand on; a change of theme makes them anew."""
+
+
+def ends_of(name: str, room: int) -> str:
+    """A name cut in its midst where it is longer than that: siblings differ at the end."""
+    head = (room - 1) // 2
+    return name if len(name) <= room else f"{name[:head]}…{name[len(name) - (room - 1 - head) :]}"
 
 
 class Cell(NamedTuple):
@@ -120,22 +127,22 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         self._rows: Sequence[Row] = ()
         self._longest = 0
         self._cursor = 0
-        self._sorted_by = ""
+        self._sorted_by = self._mark = ""
         self._styles: dict[tuple[Style, str], Style] = {}
         self._lines: dict[tuple[_Key, Style], Strip] = {}
         self._drawn: dict[int, _Key] = {}
         """By line of the screen, below the header."""
-        self._drawn_sorted_by = ""
+        self._drawn_sorted_by = ("", "")
         self._fitted: tuple[tuple[int, int], list[TableColumn[Row]], list[int]] | None = None
 
     # what the app says
 
-    def show(self, rows: Sequence[Row], *, sorted_by: str = "") -> None:
+    def show(self, rows: Sequence[Row], *, sorted_by: str = "", descending: bool = False) -> None:
         """Take these rows in place of the ones before."""
         here = self.row_name
         self._rows = rows
         self._longest = 0 if self._unnamed else max(map(len, map(self._name_of, rows)), default=0)
-        self._sorted_by = sorted_by
+        self._sorted_by, self._mark = sorted_by, "▼" if descending else "▲"
         if here is not None and not (self._cursor < len(rows) and self._name_of(rows[self._cursor]) == here):
             self._cursor = next((at for at, row in enumerate(rows) if self._name_of(row) == here), self._cursor)
         self._cursor = max(0, min(self._cursor, len(rows) - 1))
@@ -143,8 +150,8 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         grown = size != self.virtual_size
         if grown:
             self.virtual_size = size
-        if grown or not rows or sorted_by != self._drawn_sorted_by:
-            self._drawn_sorted_by = sorted_by
+        if grown or not rows or self._drawn_sorted_by != (self._sorted_by, self._mark):
+            self._drawn_sorted_by = self._sorted_by, self._mark
             self.refresh(layout=grown)
         else:
             self.refresh_changed()
@@ -236,7 +243,11 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """With `height: auto`: all rows, and a line of air for the words of an empty one."""
-        return max(3, len(self._rows) + 1)
+        return max(3, len(self._rows) + 1, 0 if self._rows else len(self._words(width)) + 2)
+
+    def _words(self, width: int) -> list[str]:
+        """What is said in place of rows."""
+        return textwrap.wrap(self.empty, max(10, width - 4))
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
@@ -246,7 +257,8 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         at = y - 1 + self.scroll_offset.y
         if at >= len(self._rows):
             self._drawn.pop(y, None)
-            text = f"  {self.empty}" if not self._rows and y == 2 else ""
+            words = [] if self._rows or y < 2 else self._words(width)[y - 2 : y - 1]
+            text = f"  {words[0]}" if words else ""
             return Strip([Segment(text.ljust(width)[:width], self.rich_style + Style(dim=True))], width)
         # What looks the same is the same object: whoever draws it further has it in its caches.
         cells, *_ = key = self._key(at, shown, widths)
@@ -294,10 +306,13 @@ class VirtualTable(ScrollView, Generic[Row], can_focus=True):
         chosen = self.rich_style + self.get_component_rich_style("table--sorted", partial=True)
         segments = [Segment(" ", plain)]
         for column, room in zip(shown, widths, strict=True):
-            text = column.header[:room].rjust(room) if column.right else column.header[:room].ljust(room)
-            segments += [
-                Segment(text, chosen if column.header == self._sorted_by else plain), Segment(" " * _GAP, plain),
-            ]  # fmt: skip
+            by = column.header == self._sorted_by
+            name, mark = column.header[:room], self._mark if by else ""
+            if not column.right and len(name) < room:
+                name, mark = name + mark, ""
+            text = name.rjust(room) if column.right else name.ljust(room)
+            # Else in the gap, so that no header is cut for it.
+            segments += [Segment(text, chosen if by else plain), Segment(mark.ljust(_GAP), chosen if mark else plain)]
         return Strip(segments).adjust_cell_length(width, plain).crop(0, width)
 
     def _fit(self, width: int) -> tuple[list[TableColumn[Row]], list[int]]:

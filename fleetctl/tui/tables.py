@@ -20,7 +20,7 @@ def tables(now: Callable[[], float]) -> dict[str, Listing[Any]]:
             events(now),
             schedules(now),
             cost(now),
-            rollouts(),
+            rollouts(now),
             starts(now),
             xray(now),
         )

@@ -18,7 +18,7 @@ def serve(options: Sequence[str], *, port: int) -> None:
         from textual_serve.server import Server  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
         raise MissingDependency(
-            f"--web needs textual-serve: {error}", hint="pip install textual-serve; then: fleetctl top --web"
+            f"--web needs textual-serve, which is not installed here: {error}", hint="pip install 'fleetctl[web]'"
         ) from error
     _refuse_taken(port)
 
@@ -28,7 +28,17 @@ def serve(options: Sequence[str], *, port: int) -> None:
         async def _make_app(self) -> Any:
             made = await super()._make_app()
             made.middlewares.append(_own)
+            made.on_response_prepare.append(_asks_nobody_else)
             return made
+
+        def initialize_logging(self) -> None:
+            """No line for each request."""
+
+        async def on_startup(self, app: web.Application) -> None:
+            """stdout has the address alone, as that of `fleetctl up`."""
+            sys.stdout.write(f"http://{HOST}:{port}/\n")
+            sys.stdout.flush()
+            sys.stderr.write("read-only, and for browsers on this machine alone; Ctrl-C ends it\n")
 
     @web.middleware
     async def _own(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -37,8 +47,17 @@ def serve(options: Sequence[str], *, port: int) -> None:
         found: web.StreamResponse = await handler(request)
         return found
 
+    async def _asks_nobody_else(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Content-Security-Policy"] = own_sources(port)
+
     command = shlex.join([sys.executable, "-m", "fleetctl", "top", "--read-only", *options])
     OwnPageOnly(command, host=HOST, port=port, title="fleetctl top").serve()
+
+
+def own_sources(port: int) -> str:
+    """Where the page may have styles and fonts from: textual-serve's own asks a font server on the internet."""
+    here = " ".join(f"http://{name}:{port}" for name in (HOST, "localhost"))
+    return f"style-src 'unsafe-inline' {here}; font-src data: {here}"
 
 
 def is_own(host: str, origin: str | None, *, port: int) -> bool:

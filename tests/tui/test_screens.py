@@ -25,6 +25,7 @@ PAGES: dict[str, Sequence[str]] = {
     "services": (), "second": ("down",), "replicas": ("down", "enter"), "nodes": ("n",), "cost": ("c",), "xray": ("x",),
     "events": ("v",), "schedules": ("t",), "rollouts": ("r",), "starts": ("w",), "demand": ("2",), "pools": ("3",),
     "stages": ("down", "4"), "scale": ("down", "plus"), "help": ("question_mark",),
+    "nothing": ("slash", *"xyzzy", "enter"), "event": ("tab", "enter"), "sorted": ("Q",),
 }  # fmt: skip
 """By name: the keys that lead to it."""
 ASCII = "services-ascii"
@@ -33,7 +34,9 @@ ASCII = "services-ascii"
 def wanted() -> list[tuple[str, str]]:
     small = [("80x24", page) for page in ("services", "second", "replicas", "demand", "pools", "stages", "cost")]
     large = [("200x60", page) for page in ("services", "replicas", "xray")]
-    own = ("demand", "pools", "stages")  # panels that are there all the time where there is room
+    small += [("80x24", page) for page in ("help", "nodes", "schedules", "rollouts", "nothing", "event", "sorted")]
+    # Panels that are there all the time where there is room, and what is the same in any size.
+    own = ("demand", "pools", "stages", "nothing", "event", "sorted")
     return [*(("120x40", page) for page in (*PAGES, ASCII) if page not in own), *small, *large]
 
 

@@ -127,9 +127,24 @@ def test_ctrl_c_ends_the_command_in_the_terminal_and_not_the_dashboard_behind_it
     tmux = Tmux(tmp_path, (120, 40), home)
     try:
         tmux.sees("Services 8")
-        tmux.press("Down", "l")
-        tmux.sees("$ fleetctl logs chat-8b-k3vq-1 -f")
+        tmux.press(":", *"events", "Space", *"-w", "Enter")
+        tmux.sees("[Ctrl-C: back to the dashboard]")
+        tmux.sees("rollout of 5f0c9a began")  # the command runs
         tmux.press("C-c")
+        tmux.sees("Services 8")
+        tmux.press("q")
+        assert tmux.code == 0
+    finally:
+        tmux.close()
+
+
+@pytest.mark.skipif(TMUX is None, reason="tmux is not installed: apt install tmux")
+def test_what_ends_badly_in_the_terminal_has_its_last_words_read(home: Path, tmp_path: Path) -> None:
+    tmux = Tmux(tmp_path, (80, 24), home)
+    try:
+        tmux.sees("Services 8")
+        tmux.press("Down", "s")
+        tmux.sees("[exit, or Ctrl-D: back to the dashboard]")
         tmux.sees("Enter: back to the dashboard")
         tmux.press("Enter")
         tmux.sees("Services 8")
@@ -247,7 +262,7 @@ def test_for_a_browser_it_names_what_to_install(home: Path) -> None:
     top = Pty(home, "--web")
 
     assert top.end() == 1
-    assert "pip install textual-serve" in " ".join(top.said.decode().split())
+    assert "pip install 'fleetctl[web]'" in " ".join(top.said.decode().split())
 
 
 def test_an_exported_width_is_not_believed_before_the_terminal(home: Path, tmp_path: Path) -> None:

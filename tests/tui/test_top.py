@@ -156,16 +156,6 @@ async def test_each_page_opens_by_its_key(key: str, crumb: str, text: str) -> No
         assert found(app, text), "\n".join(screen_text(app))
 
 
-async def test_the_command_line_goes_to_tables_and_services() -> None:
-    async with shown() as (app, pilot):
-        await pilot.press("colon", *"nodes", "enter")
-        await settled(pilot)
-        assert found(app, "› nodes")
-        await pilot.press("colon", *"rerank", "enter")
-        await settled(pilot)
-        assert found(app, "replicas(rerank)")
-
-
 async def test_scaling_asks_with_its_price_and_enter_means_no() -> None:
     async with shown() as (app, pilot):
         await pilot.press("down", "plus")
@@ -185,13 +175,6 @@ async def test_a_read_only_dashboard_changes_nothing_and_says_so(key: str) -> No
         await settled(pilot)
         assert found(app, "read-only")
         assert not found(app, "yes")
-
-
-async def test_a_command_that_changes_is_not_run_from_a_read_only_dashboard() -> None:
-    async with shown(setting=Setting(read_only=True)) as (app, pilot):
-        await pilot.press("colon", *"scale", "space", *"rerank", "equals_sign", "5", "enter")
-        await settled(pilot)
-        assert found(app, "read-only")
 
 
 async def test_a_store_that_cannot_be_read_is_said_and_the_last_look_stays() -> None:

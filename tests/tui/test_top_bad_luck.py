@@ -16,7 +16,6 @@ from fleetctl.model.decisions import Event
 from fleetctl.store import SqlStore, open_store
 from fleetctl.tui.acting import Setting
 from fleetctl.tui.app import Top
-from fleetctl.tui.commands import Leave, Run, Show, meaning
 from fleetctl.tui.plainness import ascii_of
 from fleetctl.tui.web import is_own
 from fleetctl.views.fleet import worst_first
@@ -295,26 +294,6 @@ def test_a_price_that_is_not_known_makes_the_total_unknown_and_not_less() -> Non
     unpriced = replace(first, offer=replace(first.offer, price_per_hour=None))
     lines = spend_lines(replace(view, instances=(unpriced, *view.instances[1:])), at=NOW)
     assert lines[0].per_hour is None and lines[0].note == "the price of 1 is not known"
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        (":q", Leave()),
-        (":xray chat", Show("xray", "service/chat")),
-        (":nodes gpus", Show("nodes", "pool/gpus")),
-        (":services", Show("", "")),
-        (":chat", Show("replicas", "service/chat")),
-        (":fleetctl explain chat", Run(("explain", "chat"), changes=False)),
-        (":events -w", Run(("events", "-w"), changes=False)),
-        (":scale chat=3", Run(("scale", "chat=3"), changes=True)),
-        (":plan --out p.json", Run(("plan", "--out", "p.json"), changes=True)),
-        (":what-ever-comes-later x", Run(("what-ever-comes-later", "x"), changes=True)),
-        (":", None),
-    ],
-)
-def test_what_is_typed_means_one_thing_and_the_unknown_counts_as_a_change(typed: str, meant: object) -> None:
-    assert meaning(typed, ["chat"]) == meant
 
 
 @pytest.mark.parametrize(

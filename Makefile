@@ -30,7 +30,7 @@ test: .venv/.dev
 	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/sim tests/contract tests/tui $(NOT_CLOUDS)
 	$(PYTEST) -n $(WORKERS) --dist loadfile tests/e2e $(NOT_CLOUDS) $(addprefix --ignore=,$(BED))
 	$(PYTEST) $(BED)
-	$(NO_ROUTE) $(PYTEST) -n $(WORKERS) $(wildcard $(CLOUDS))
+	$(NO_ROUTE) $(PYTEST) -n $(WORKERS) --dist worksteal $(wildcard $(CLOUDS))
 
 # The gateway's hot path compiled, about a minute; it is the same without, and slower. docs/gateway.md, "Native".
 native: .venv/.dev

@@ -66,10 +66,13 @@ def usual_home() -> Home:
 
 
 def config_file() -> Path:
-    """The user's own file, with the contexts: FLEETCTL_CONFIG, or `fleetctl/config.yaml` in the XDG config folder."""
+    """The user's own file, with contexts and settings: FLEETCTL_CONFIG; `config.yaml` in FLEETCTL_HOME, which replaces
+    every other folder; or `fleetctl/config.yaml` in the XDG config folder."""
     override = os.environ.get("FLEETCTL_CONFIG")
     if override:
         return Path(override).absolute()
+    if root := os.environ.get("FLEETCTL_HOME"):
+        return Path(root).absolute() / "config.yaml"
     folder = os.environ.get("XDG_CONFIG_HOME")
     base = Path(folder) if folder else Path.home() / ".config"
     return base.absolute() / "fleetctl" / "config.yaml"

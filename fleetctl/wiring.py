@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fleetctl.errors import MissingDependency, NotFound, ReadOnly, StoreFailure, UsageError
+from fleetctl.errors import FleetError, MissingDependency, NotFound, ReadOnly, StoreFailure, UsageError
 from fleetctl.model.abilities import Abilities
 from fleetctl.model.instances import LaunchSpec
 from fleetctl.model.names import ProviderName
@@ -69,6 +69,22 @@ def _saved_config(home: Home) -> FleetConfig:
             f"{home.config}: the fleet's settings cannot be read: {error}",
             hint="run `fleetctl up` with the fleet's files: it writes them anew",
         ) from error
+
+
+def settings_text(home: Home) -> str:
+    """The settings as they are saved, as text to be kept for `undo`, without the address of the store, which may hold
+    a password and is never taken back; empty: there are none, or they cannot be read."""
+    try:
+        if not home.config.exists():
+            return ""
+        return msgspec.json.encode(replace(_saved_config(home), store_url=None)).decode()
+    except FleetError:
+        return ""
+
+
+def settings_of(text: str, *, present: FleetConfig) -> FleetConfig:
+    """What `settings_text` gave, with the store of the present ones."""
+    return replace(msgspec.json.decode(text, type=FleetConfig), store_url=present.store_url)
 
 
 def save_config(home: Home, config: FleetConfig) -> None:

@@ -1,6 +1,7 @@
 """What all tests share: worlds and stand-ins importable in every import mode, and how much is tried."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -29,7 +30,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--live-options", metavar="JSON", default="", help="settings of the provider, regions at least")
 
 
+LONGEST = (
+    "e2e/test_crash_boundaries.py",
+    "e2e/test_journey.py",
+    "e2e/test_changes.py",
+    "e2e/test_demo.py",
+    "e2e/test_kills.py",
+    "e2e/test_ssh_machines.py",
+    "e2e/test_gateways.py",
+    "e2e/test_zero_to_many.py",
+    "e2e/test_shared_sleep.py",
+    "e2e/test_reclaims.py",
+    "e2e/test_rollouts.py",
+    "e2e/test_ssh_reaching.py",
+)
+"""Files begun before all others where several run at once, so that none is left over at the end. What takes every core
+has one beside it that takes little."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    here = Path(__file__).parent
+
+    def ranked(item: pytest.Item) -> int:
+        name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        return rank.get(name, len(LONGEST))
+
+    items.sort(key=ranked)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # by itself it begins with the files of the most tests
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell leaves it to what it starts with `&`; what our tests start would be deaf for Ctrl-C, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     name = config.getoption("--live")
     if name is None:
         return

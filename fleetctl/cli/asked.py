@@ -138,10 +138,9 @@ def _form(value: str, option: str) -> None:
 
 
 def _usage(message: str, word: str, choices: "Sequence[str] | Mapping[str, object]") -> Exception:
-    import difflib
-
     from fleetctl.errors import UsageError
+    from fleetctl.spec.suggestions import nearest
 
-    near = difflib.get_close_matches(word, choices, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(choices)}" if choices else ""
+    near = nearest(word, choices)
+    hint = f"did you mean {near!r}?" if near else f"one of {', '.join(choices)}" if choices else ""
     return UsageError(message, hint=hint or "fleetctl help output")

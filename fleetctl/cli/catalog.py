@@ -1,6 +1,7 @@
 """`fleetctl catalog` (Look): GPU machine types and their prices: ls, refresh.
 
 Example: fleetctl catalog ls --gpu L40S
+Example: fleetctl catalog refresh --provider azure
 """
 
 import time
@@ -13,6 +14,7 @@ import typer
 from fleetctl import prices
 from fleetctl.catalog import PRICES_FILE, STALE_S, Catalog, MachineType, PriceRow, canonical, load
 from fleetctl.catalog.tables import write_prices
+from fleetctl.cli.changing import DryRun, told_dry
 from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.errors import FleetError, ProviderError, UsageError
 from fleetctl.model.services import same_product
@@ -140,6 +142,7 @@ def refresh(
     endpoint: Annotated[
         list[str] | None, typer.Option("--endpoint", help="NAME=URL: ask there instead, as in azure=https://…")
     ] = None,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> int:
     """Ask the clouds' own price APIs, and keep what they say with its source and date. Exit code 1 if one fails."""
@@ -151,7 +154,8 @@ def refresh(
         raise failed[0].error
     folder = where.root / "catalog"
     fresh = [row for answer in answers for row in answer.rows]
-    write_prices(folder / PRICES_FILE, _merged(load(folder).prices, answers, asks))
+    if not dry_run:
+        write_prices(folder / PRICES_FILE, _merged(load(folder).prices, answers, asks))
     rows = [
         SourceRow(
             source=answer.source,
@@ -163,7 +167,9 @@ def refresh(
     ]
     emit(rows, SOURCES, output, name=lambda row: f"source/{row.source}")
     if output is Format.TABLE:
-        say(f"{several(len(fresh), 'price')} in {folder / PRICES_FILE}")
+        say(f"{several(len(fresh), 'price')} {'for' if dry_run else 'in'} {folder / PRICES_FILE}")
+    if dry_run:
+        told_dry()
     return 1 if failed else 0
 
 

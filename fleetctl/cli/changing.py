@@ -8,7 +8,7 @@ import typer
 
 from fleetctl.cli.output import say
 from fleetctl.cli.session import Session
-from fleetctl.model.changes import Change, IntentBefore, PoolBefore
+from fleetctl.model.changes import Change, IntentBefore, PoolBefore, TenantBefore
 from fleetctl.model.names import PoolName, ServiceName
 from fleetctl.wiring import lease_is_live
 
@@ -20,9 +20,18 @@ Timeout = Annotated[
 ]
 
 
-def keep(now: Session, command: str, services: Iterable[str], pools: Iterable[str] = ()) -> None:
+def keep(
+    now: Session,
+    command: str,
+    services: Iterable[str],
+    pools: Iterable[str] = (),
+    tenants: Iterable[str] = (),
+    *,
+    settings: str = "",
+) -> None:
     """Keep how these are wanted, before the command changes it. `command` is its line, without `fleetctl`.
 
+    `settings` is what `wiring.settings_text` gave, where the command changes them.
     Before and not after: a command that is killed in the midst of it can be taken back too.
     """
     from dataclasses import replace
@@ -30,12 +39,15 @@ def keep(now: Session, command: str, services: Iterable[str], pools: Iterable[st
     intents, declared = now.store.intents()
     wanted = {str(one.service.name): replace(one, revisions=()) for one in intents}
     there = {str(pool.name): pool for pool in declared}
+    entered = {tenant.name: tenant for tenant in now.store.tenants()}
     now.store.put_change(
         Change(
             command=command,
             at=time.time(),
             intents=tuple(IntentBefore(service=ServiceName(name), intent=wanted.get(name)) for name in services),
             pools=tuple(PoolBefore(pool=PoolName(name), declared=there.get(name)) for name in pools),
+            tenants=tuple(TenantBefore(tenant=name, declared=entered.get(name)) for name in tenants),
+            settings=settings,
         )
     )
 

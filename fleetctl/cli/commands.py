@@ -2,7 +2,7 @@
 
 A command is a file in this folder that begins with three quotes, its name, its panel and its summary, as in
 "`fleetctl ps` (Look): Services, replicas, standby and price." and holds `app`, a Typer app. The docstring goes on with
-a line `Example: fleetctl ps -r --watch`.
+a line `Example: fleetctl ps -r --watch`, or one for each command of a group.
 """
 
 import os
@@ -48,12 +48,13 @@ def commands() -> list[Command]:
     return found
 
 
-def example(command: Command) -> str:
-    """The line that its file shows; empty: none."""
+def example(command: Command, path: str = "") -> str:
+    """A line to type: of this `path`, as in `daemon start`, or the first of its file; empty: none."""
     with open(os.path.join(_FOLDER, f"{command.module}.py"), encoding="utf-8") as file:
         docstring = file.read(_DOCSTRING_BYTES).partition('"""')[2].partition('"""')[0]
-    lines = [line for line in docstring.splitlines() if line.startswith(_EXAMPLE)]
-    return lines[0].removeprefix(_EXAMPLE) if lines else ""
+    lines = [line.removeprefix(_EXAMPLE) for line in docstring.splitlines() if line.startswith(_EXAMPLE)]
+    own = [line for line in lines if f"{line} ".startswith(f"fleetctl {path} ")]
+    return next(iter(own or lines), "")
 
 
 def root_help() -> str:

@@ -109,8 +109,9 @@ def _read_contexts() -> dict[str, dict[str, str]]:
     """The file of contexts, as `context add` writes it, line by line: a reader of all of YAML takes longer than a Tab
     may. `current` stands under the empty name.
     """
-    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    path = os.environ.get("FLEETCTL_CONFIG") or os.path.join(folder, "fleetctl", "config.yaml")
+    usual = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    folder = os.environ.get("FLEETCTL_HOME") or os.path.join(usual, "fleetctl")
+    path = os.environ.get("FLEETCTL_CONFIG") or os.path.join(folder, "config.yaml")
     found: dict[str, dict[str, str]] = {}
     if not os.path.isfile(path):
         return found

@@ -1,16 +1,21 @@
-"""`fleetctl config` (Look): What holds for this command line and this fleet, and where each value is from.
+"""`fleetctl config` (Look): What holds for this command line and this fleet, and where each value is from: view, set.
 
 Example: fleetctl config view --origin
+Example: fleetctl config set output json
+Example: fleetctl config unset output
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Column, Format, Output, emit
+from fleetctl.cli.changing import DryRun, told_dry
+from fleetctl.cli.output import Column, Format, Output, document, emit, say
+from fleetctl.cli.settings import FROM_FILE, SETTINGS, checked, in_file, known, written
 from fleetctl.paths import Home, config_file
 from fleetctl.spec.contexts import Contexts, read_contexts
 from fleetctl.spec.fleet import FleetConfig
@@ -24,6 +29,7 @@ VARIABLES = (
     ("yes", "FLEETCTL_YES", "no"),
     ("no_input", "FLEETCTL_NO_INPUT", "no"),
     ("max_cost_per_hour", "FLEETCTL_MAX_COST_PER_HOUR", None),
+    ("timeout", "FLEETCTL_TIMEOUT", "each command's own"),
     ("log", "FLEETCTL_LOG", "warning"),
 )
 """What an environment variable sets for each command line: its name here, the variable, and what holds without."""
@@ -64,9 +70,48 @@ def view(
     """
     where = home()
     file = config_file()
-    known = read_contexts(file)
-    values = [*_places(where, known, str(file)), *_variables(), *_settings(where)]
+    contexts = read_contexts(file)
+    values = [*_places(where, contexts, str(file)), *_variables(str(file)), *_settings(where)]
     emit(values, _columns(origin=origin), output, name=lambda row: f"config/{row.name}")
+
+
+Key = Annotated[str, typer.Argument(help=f"One of {', '.join(SETTINGS)}")]
+
+
+@app.command("set")
+def set_value(
+    key: Key,
+    value: Annotated[str, typer.Argument(help="What holds from now on, where no flag and no variable says otherwise")],
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Keep a setting in your own file, for every command line from now on. Other lines of the file stay as they are."""
+    _write(key, checked(key, value), dry_run=dry_run, output=output)
+
+
+@app.command()
+def unset(key: Key, dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
+    """Take a setting out of your own file, so that what is built in holds again."""
+    known(key)
+    _write(key, None, dry_run=dry_run, output=output)
+
+
+def _write(key: str, value: str | None, *, dry_run: bool, output: Format) -> None:
+    file = config_file()
+    before = in_file().get(key)
+    changes = (before.value if before is not None else None) != value
+    if changes and not dry_run:
+        written(key, value)
+    if output is Format.NAME:
+        sys.stdout.write(f"config/{key}\n")
+    elif output is not Format.TABLE:
+        document({"name": key, "value": value, "file": str(file), "changed": changes and not dry_run}, output)
+    said = f"{key} is {value}" if value is not None else f"{key} is not set"
+    say(f"{said}{'' if changes else ' already'}: {file}")
+    if (variable := os.environ.get(SETTINGS[key].variable)) and SETTINGS[key].variable not in FROM_FILE:
+        say(f"warning: {SETTINGS[key].variable}={variable} is set and wins over it")
+    if dry_run:
+        told_dry()
 
 
 def _places(where: Home, known: Contexts, file: str) -> Iterator[Value]:
@@ -86,10 +131,13 @@ def _places(where: Home, known: Contexts, file: str) -> Iterator[Value]:
     yield Value(name="confirm", value="name" if where.typed else None, origin=line if where.typed else "default")
 
 
-def _variables() -> Iterator[Value]:
+def _variables(file: str) -> Iterator[Value]:
     for name, variable, otherwise in VARIABLES:
         given = os.environ.get(variable)
-        yield Value(name=name, value=given or otherwise, origin=f"environment {variable}" if given else "default")
+        origin = f"environment {variable}" if given else "default"
+        if (saved := FROM_FILE.get(variable)) is not None:
+            origin = f"{file}:{saved.line}"
+        yield Value(name=name, value=given or otherwise, origin=origin)
 
 
 def _settings(where: Home) -> Iterator[Value]:

@@ -1,6 +1,10 @@
 """`fleetctl context` (Control): Fleets by name: ls, show, use, add, rm.
 
 Example: fleetctl context add prod --home /srv/fleet --read-only
+Example: fleetctl context ls
+Example: fleetctl context show prod
+Example: fleetctl context use prod
+Example: fleetctl context rm prod
 """
 
 import os
@@ -11,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.changing import DryRun, told_dry
 from fleetctl.cli.output import Column, Format, Output, document, emit, say
 from fleetctl.errors import Conflict
 from fleetctl.paths import config_file, usual_home
@@ -69,9 +74,12 @@ def show(
     """Show one context: where its fleet is, and what may be done there."""
     file = config_file()
     known = read_contexts(file)
-    found = chosen(known, context or _in_use(known), file)
+    found = chosen(known, context.removeprefix("context/") or _in_use(known), file)
     if found is None:
-        say(f"no context is in use; the fleet is the one in {os.environ.get('FLEETCTL_HOME') or usual_home().root}")
+        root = os.environ.get("FLEETCTL_HOME") or str(usual_home().root)
+        if output in (Format.JSON, Format.YAML):
+            document({"name": None, "current": False, "home": root}, output)
+        say(f"no context is in use; the fleet is the one in {root}")
         return
     row = _row(found, _in_use(known))
     if output is Format.NAME:
@@ -83,17 +91,20 @@ def show(
 
 
 @app.command()
-def use(context: Name, output: Output = Format.TABLE) -> None:
+def use(context: Name, dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Use a context from now on, wherever no other is named."""
     file = config_file()
     known = read_contexts(file)
-    found = chosen(known, context, file)
+    found = chosen(known, context.removeprefix("context/"), file)
     if found is not None:
-        write_contexts(file, replace(known, current=found.name))
+        if not dry_run:
+            write_contexts(file, replace(known, current=found.name))
         _report(found, found.name, output)
         say(f"in use from now on: {found.name}")
     if os.environ.get("FLEETCTL_HOME"):
         say("warning: FLEETCTL_HOME is set and wins over it")
+    if dry_run:
+        told_dry()
 
 
 @app.command()
@@ -111,6 +122,7 @@ def add(
         bool, typer.Option("--typed", help="Have the context's name typed before something is rented or taken down")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="In place of one of that name")] = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Add a context; the first one is in use at once."""
@@ -123,24 +135,30 @@ def add(
         Context(name=name, folder=folder, store=store, password_env=password_env, read_only=read_only, typed=typed)
     )
     contexts = {**known.contexts, name: made}
-    write_contexts(file, replace(known, current=known.current or name, contexts=contexts))
+    if not dry_run:
+        write_contexts(file, replace(known, current=known.current or name, contexts=contexts))
     _report(made, known.current or name, output)
     say(f"added to {file}" + ("" if known.current else " and in use from now on"))
+    if dry_run:
+        told_dry()
 
 
 @app.command()
-def rm(context: Name, output: Output = Format.TABLE) -> None:
+def rm(context: Name, dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Forget a context. The fleet itself stays as it is."""
     file = config_file()
     known = read_contexts(file)
-    found = chosen(known, context, file)
+    found = chosen(known, context.removeprefix("context/"), file)
     if found is None:
         return
     left = {one: kept for one, kept in known.contexts.items() if one != found.name}
     current = "" if known.current == found.name else known.current
-    write_contexts(file, Contexts(current=current, contexts=left))
+    if not dry_run:
+        write_contexts(file, replace(known, current=current, contexts=left))
     _report(found, current, output)
     say(f"forgotten; the fleet itself is as it was{'' if current else '; no context is in use now'}")
+    if dry_run:
+        told_dry()
 
 
 def _in_use(known: Contexts) -> str:

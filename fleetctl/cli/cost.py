@@ -1,6 +1,8 @@
 """`fleetctl cost` (Look): What machines cost: now, so far by the hour, and in the days to come.
 
 Example: fleetctl cost report --since 7d --by pool
+Example: fleetctl cost now --by provider
+Example: fleetctl cost forecast -o json
 """
 
 import time
@@ -23,9 +25,9 @@ from fleetctl.views.books import (
     book_lines,
     forecast_lines,
     now_lines,
-    tokens_of,
 )
 from fleetctl.views.figures import ago, dollars, figure
+from fleetctl.views.token_counts import TokenCount, tokens_of
 
 app = typer.Typer(add_completion=False, invoke_without_command=True, help="What machines cost.")
 
@@ -69,6 +71,12 @@ def _hours(value: float) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
+def _per_million(row: BookLine) -> str:
+    if row.dollars_per_million_tokens is None:
+        return "-"
+    return f"{'≤ ' if row.at_most else ''}{dollars(row.dollars_per_million_tokens)}"
+
+
 REPORT: tuple[Column[BookLine], ...] = (
     Column(header="NAME", cell=lambda row: row.name),
     Column(header="GPU-H", cell=lambda row: _hours(row.gpu_hours), right=True),
@@ -79,7 +87,7 @@ REPORT: tuple[Column[BookLine], ...] = (
     Column(header="QUOTED $", cell=_spent, right=True),
     Column(
         header="$/1M TOKENS",
-        cell=lambda row: "-" if row.dollars_per_million_tokens is None else dollars(row.dollars_per_million_tokens),
+        cell=lambda row: _per_million(row),
         right=True,
         drop=1,
     ),
@@ -162,7 +170,7 @@ def _limit(here: Session, total: float) -> None:
         say(f"the fleet may cost {dollars(limit)}/h: {total / limit if limit else 1.0:.0%} of it is used")
 
 
-def _tokens(here: Session, *, amounts_of: float, until: float) -> dict[str, float | None]:
+def _tokens(here: Session, *, amounts_of: float, until: float) -> dict[str, TokenCount]:
     names = [intent.service.name for intent in here.store.intents()[0]]
     begun = amounts_of // 3600 * 3600  # the ledger's hours are whole
     return {str(name): tokens_of(here.store.history(ServiceName(name), since=begun, until=until)) for name in names}
@@ -172,4 +180,6 @@ def _explain(rows: Sequence[BookLine], since: str) -> None:
     total = next(row for row in rows if row.name == TOTAL)
     if total.unpriced_gpu_hours:
         say(f"? the price of {_hours(total.unpriced_gpu_hours)} GPU-hours is not known: they are not in the dollars")
+    for note in dict.fromkeys(row.note for row in rows if row.note):
+        say(note)
     say(f"whole hours of the last {since}, at the prices quoted when each machine was ordered; no cloud's bill is read")

@@ -114,8 +114,12 @@ class Costs:
 
 
 def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, home: Home) -> Costs:
-    """The costs of having `wanted` up besides what is up already. Asks the providers that bill; changes nothing."""
-    intents = view.intents if view is not None else ()
+    """The costs of having `wanted` up besides what is up already. Asks the providers that bill; changes nothing.
+
+    Schedules that were added by command count like those of the files.
+    """
+    intents = [one.timetabled() for one in view.intents] if view is not None else []
+    wanted = with_added(wanted, view)
     stored_pools = view.pools if view is not None else ()
     instances = view.instances if view is not None else ()
     before = [intent.service for intent in intents if intent.up]
@@ -142,33 +146,50 @@ def costs_of(fleet: Fleet, wanted: Sequence[Service], view: FleetView | None, ho
     )
 
 
+def with_added(wanted: Sequence[Service], view: FleetView | None) -> list[Service]:
+    """The Services with the Schedules by command that stay beside their own."""
+    added = {intent.service.name: intent.added for intent in view.intents} if view is not None else {}
+    found = []
+    for service in wanted:
+        more = tuple(one for one in added.get(service.name, ()) if one not in service.schedule)
+        found.append(replace(service, schedule=(*service.schedule, *more)) if more else service)
+    return found
+
+
 def _by_service(
     before: Sequence[Service],
     wanted: Sequence[Service],
     rows: Sequence[CostRow],
     count: Callable[[Sequence[Service]], Sequence[Line]],
 ) -> tuple[ServiceCost, ...]:
-    """What each adds to those before it: where several share a machine, the first that needs it pays."""
+    """What each adds to those before it: where several share a machine, the first that needs it pays.
+
+    Machines are shared within a Pool, so a price that is not known makes unknown what is added to its own Pool alone.
+    """
     those = {service.name: service for service in before}
-    known = _least(count(list(those.values())))
     found = []
     for service in wanted:
+        there = count(list(those.values()))
         those[service.name] = service
-        more = _least(count(list(those.values())))
+        after = count(list(those.values()))
         units = [row.price_per_hour for row in rows if row.pool == service.pool_name]
         found.append(
             ServiceCost(
                 name=service.name,
                 unit_per_hour=units[-1] if units else None,
-                rise_per_hour=None if known is None or more is None else more - known,
+                rise_per_hour=rise_between(there, after, service.pool_name),
             )
         )
-        known = more
     return tuple(found)
 
 
-def _least(found: Sequence[Line]) -> float | None:
-    return _sum([line.per_hour(line.then) for line in found])
+def rise_between(there: Sequence[Line], after: Sequence[Line], pool: PoolName) -> float | None:
+    """How much more a Pool costs at the least load; where no machine is added, nothing, whatever they cost."""
+    before, then = ([line for line in lines if line.pool == pool] for lines in (there, after))
+    if sum(line.then for line in before) == sum(line.then for line in then):
+        return 0.0
+    known, more = (_sum([line.per_hour(line.then) for line in lines]) for lines in (before, then))
+    return None if known is None or more is None else more - known
 
 
 def _pools(services: Sequence[Service], pools: Sequence[Pool]) -> list[Pool]:

@@ -20,9 +20,17 @@ def as_scaled(service: Service, count: int) -> Service:
 
 
 def agree_to_count(
-    now: Session, wanted: Sequence[Service], *, for_s: float | None, limit: float | None, yes: bool, again: str
+    now: Session,
+    wanted: Sequence[Service],
+    *,
+    for_s: float | None,
+    limit: float | None,
+    yes: bool,
+    again: str,
+    dry_run: bool = False,
 ) -> None:
-    """Ask where more machines must be rented than run now; `limit` stands in for the fleet's own, for this once.
+    """Ask where more machines must be rented than run now; `limit` stands in for the fleet's own, for this once. A dry
+    run only tells what would be asked.
 
     Nobody is asked for prices where nobody bills and nothing is limited. Raises `ConfirmationNeeded`, `OverBudget`.
     """
@@ -39,4 +47,8 @@ def agree_to_count(
     until = ""
     if for_s is not None:
         until = f", {dollars(None if rise is None else rise * for_s / 3600.0)} until it expires"
-    ask(f"This rents machines: {delta(rise)}/h{until} ({told(costs)}).", yes=yes, retry=again, home=now.home)
+    what = f"This rents machines: {delta(rise)}/h{until} ({told(costs)})."
+    if dry_run:
+        say(what)
+    else:
+        ask(what, yes=yes, retry=again, home=now.home)

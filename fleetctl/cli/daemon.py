@@ -1,6 +1,10 @@
 """`fleetctl daemon` (Control): Run the loop in the background: start, stop, status, logs, install.
 
+Example: fleetctl daemon start
 Example: fleetctl daemon install --now
+Example: fleetctl daemon status -o json
+Example: fleetctl daemon logs --tail 100 --follow
+Example: fleetctl daemon stop
 """
 
 import os
@@ -13,12 +17,24 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.daemon_state import LINES_MAX, Health, daemon_log, daemon_socket, followed, health_of, last_lines
+from fleetctl.cli.changing import DryRun, told_dry
+from fleetctl.cli.daemon_state import (
+    LINES_MAX,
+    Health,
+    daemon_log,
+    daemon_socket,
+    followed,
+    health_of,
+    last_lines,
+    unit_of_process,
+)
 from fleetctl.cli.idle_gateway import Needed, end_idle_gateway
+from fleetctl.cli.log_lines import records
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import session
 from fleetctl.cli.streams import pause
 from fleetctl.errors import Conflict, FleetError, NotFound, TimedOut, UsageError
+from fleetctl.spec.openness import open_metrics
 from fleetctl.views.figures import ago, bytes_text
 from fleetctl.wiring import holder_process, lease_is_live, log_of, refuse_read_only
 
@@ -42,19 +58,28 @@ LEFT = {
 
 
 @app.command()
-def start(output: Output = Format.TABLE) -> None:
+def start(dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Start the loop in the background; it goes on when this terminal closes."""
-    with session(create=True) as now:
+    with session(create=True, dry_run=dry_run) as now:
         if lease_is_live(now.store, time.time()):
             lease = now.store.lease()
             raise Conflict(
                 f"a controller is running already: {lease.holder if lease else 'unknown'}",
                 hint="see it with: fleetctl daemon status",
             )
+        if said := open_metrics(now.config.daemon_metrics_listen):
+            say(f"warning: {said}")
+        if dry_run:
+            where = daemon_log(now.home)
+            stopped: dict[str, object] = {"state": "stopped", "pid": None, "log": str(where)}
+            _report(output, stopped, None, f"the loop would be started; log: {where}")
+            told_dry()
+            return
         log = log_of(now.home, "daemon")
         with log.open("ab") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", "fleetctl", "run"],
+                # Its log is for people, whatever form of output is set for commands.
+                [sys.executable, "-m", "fleetctl", "run", "-o", "table"],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -90,14 +115,20 @@ def _ended(code: int, log: Path) -> FleetError:
 
 
 @app.command()
-def stop(output: Output = Format.TABLE) -> None:
+def stop(dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Stop the loop; replicas and gateway go on as they are. When nothing is up, the gateway ends too."""
     with session() as now:
-        refuse_read_only(now.home)
+        if not dry_run:
+            refuse_read_only(now.home)
         lease = now.store.lease()
         process = holder_process(lease.holder) if lease is not None else None
         if lease is None or process is None:
             raise NotFound("no controller is running on this machine", hint="fleetctl daemon start")
+        if dry_run:
+            runs: dict[str, object] = {"state": "running", "pid": process.pid, "gateway_needed_by": None}
+            _report(output, runs, process.pid, f"the controller, pid {process.pid}, would be told to end")
+            told_dry()
+            return
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_LIMIT_S
         while holder_process(lease.holder) is not None and process.status() != "zombie":
@@ -123,7 +154,9 @@ def status(output: Output = Format.TABLE) -> None:
         assert lease is not None
         process = holder_process(lease.holder)
         health = health_of(daemon_socket(now.home)) if process is not None else None
+        unit = unit_of_process(process.pid) if process is not None else None
         log = daemon_log(now.home)
+        logged = unit is None and log.exists()
         body = {
             "state": "running",
             "holder": lease.holder,
@@ -138,7 +171,8 @@ def status(output: Output = Format.TABLE) -> None:
             "tick_lag_most_s": None if health is None else health.tick_lag_most_s,
             "tick_s": None if health is None else health.tick_s,
             "resident_bytes": None if health is None else health.resident_bytes,
-            "log": str(log) if log.exists() else None,
+            "unit": None if unit is None else unit.name,
+            "log": str(log) if logged else None,
             "metrics_listen": now.config.daemon_metrics_listen,
         }
         text = f"running: {lease.holder}, fence {lease.fence}, last decision {age}"
@@ -146,7 +180,9 @@ def status(output: Output = Format.TABLE) -> None:
             text += f"\n{_figures(health)}"
         elif process is not None:
             text += f"\npid {process.pid}; it does not answer on {daemon_socket(now.home)}"
-        if log.exists():
+        if unit is not None:
+            text += f"\nunder systemd as {unit.name}; log: {unit.journal}"
+        elif logged:
             text += f"\nlog: {log}, {bytes_text(log.stat().st_size)}"
         _report(output, body, process.pid if process is not None else None, text)
 
@@ -170,22 +206,29 @@ def logs(
     """Print the end of the log of the daemon that `daemon start` started; under systemd: journalctl."""
     with session() as now:
         log = daemon_log(now.home)
+        lease = now.store.lease()
+        process = holder_process(lease.holder) if lease is not None else None
+        unit = unit_of_process(process.pid) if process is not None else None
     try:
         last = last_lines(log, lines)
     except FileNotFoundError as error:
         raise NotFound(
             f"there is no {log}: no daemon was started here with `fleetctl daemon start`",
-            hint="under systemd: journalctl --user -u 'fleetctl-*', or without --user",
+            hint=unit.journal if unit else "under systemd: journalctl --user -u 'fleetctl-*', or without --user",
         ) from error
     except OSError as error:
         raise FleetError(f"{log}: cannot be read: {error.strerror}", hint=f"look at: ls -l {log}") from error
-    if output in (Format.JSON, Format.YAML):
+    if unit is not None:
+        say(f"the controller runs under systemd, and this is of one before it; its own log: {unit.journal}")
+    programs = output in (Format.JSON, Format.YAML)
+    if programs and not follow:
         document({"log": str(log), "lines": last}, output)
         return
-    sys.stdout.writelines(f"{one}\n" for one in last)
+    write = records(log=str(log)) if programs else sys.stdout.write
+    write("".join(f"{one}\n" for one in last))
     sys.stdout.flush()
     for text in followed(log) if follow else ():
-        sys.stdout.write(text)
+        write(text)
         pause(0.0 if text else FOLLOW_S)
 
 

@@ -37,8 +37,8 @@ def install_unit(here: Session, *, system: bool, dry_run: bool, at_once: bool) -
         same = path.is_file() and path.read_text(errors="replace") == text
         return Unit(name=path.name, path=str(path), text=text, changed=not same, state="dry run")
     systemd_answers(user=not system, instead="run it in the background without: fleetctl daemon start")
-    running = lease_is_live(here.store, time.time())
-    if at_once and running and not systemctl("is-active", "--quiet", path.name, user=not system, check=False):
+    active = systemctl("is-active", "--quiet", path.name, user=not system, check=False)
+    if at_once and not active and lease_is_live(here.store, time.time()):
         raise Conflict(
             "a controller runs already, and not as this unit; two cannot control one fleet",
             hint="end it with `fleetctl daemon stop`, and run this again",
@@ -48,8 +48,11 @@ def install_unit(here: Session, *, system: bool, dry_run: bool, at_once: bool) -
     if changed:
         systemctl("daemon-reload", user=not system)
     systemctl("enable", *(("--now",) if at_once else ()), path.name, user=not system)
+    if changed and active:
+        again = f"systemctl {'' if system else '--user '}restart {path.name}"
+        say(f"it runs as the unit was before; to have it as it is now: {again}")
     if not system:
-        say("it runs while you are logged in; for always: loginctl enable-linger")
+        say("it runs while you are logged in, as do replicas on this machine; for always: loginctl enable-linger")
     return Unit(name=path.name, path=str(path), text=text, changed=changed, state="started" if at_once else "enabled")
 
 
@@ -83,8 +86,6 @@ def unit_of(here: Session, *, system: bool) -> str:
         period_s=config.period_s,
         user=getpass.getuser() if system else None,
         user_home=str(Path.home()),
-        # A home of a long name has its sockets in /tmp, where commands look for them too.
-        private_tmp=here.home.gateway_socket.is_relative_to(root),
     )
 
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from fleetctl.host.control_groups import RunningUnit, unit_in
 from fleetctl.host.health import Health as Health
 from fleetctl.host.rotation import older
 from fleetctl.paths import Home, socket_path
@@ -25,6 +26,14 @@ def daemon_socket(home: Home) -> Path:
 def daemon_log(home: Home) -> Path:
     """What `fleetctl daemon start` has the controller write into."""
     return home.logs / "daemon.log"
+
+
+def unit_of_process(pid: int) -> RunningUnit | None:
+    """The unit of systemd that the controller runs as; None: it was started otherwise, or that cannot be told."""
+    try:
+        return unit_in(Path(f"/proc/{pid}/cgroup").read_text())
+    except OSError:
+        return None
 
 
 def health_of(path: Path) -> Health | None:

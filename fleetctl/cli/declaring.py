@@ -17,7 +17,7 @@ from fleetctl.cli.weights import weights_told
 from fleetctl.errors import Conflict, FleetError, NotFound
 from fleetctl.model.services import Service
 from fleetctl.paths import Home
-from fleetctl.spec.fleet import Fleet
+from fleetctl.spec.fleet import Fleet, FleetConfig
 from fleetctl.views.figures import several
 from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import (
@@ -28,6 +28,7 @@ from fleetctl.wiring import (
     load_config,
     provider_names,
     save_config,
+    settings_text,
 )
 
 MaxCost = Annotated[
@@ -119,17 +120,17 @@ def declare(declared: Declaration, now: Session, *, command: str) -> float:
     fleet = declared.fleet
     for line in weights_told(declared.wanted):
         say(line)
-    if lease_is_live(now.store, time.time()) and not _same_providers(now.home, fleet):
-        say("warning: the running controller does not know the changed providers; restart it: fleetctl daemon stop")
-    if now.home.gateway_socket.exists() and not _same_gateway(now.home, fleet):
-        say(
-            "warning: a running gateway keeps the tls, workers, access_log and metrics_listen that it was started "
-            "with; stop the controller (fleetctl daemon stop) and the gateway (its pid: fleetctl doctor), then: "
-            f"{declared.line('fleetctl up')}"
-        )
-    save_config(now.home, fleet.config)
+    told_running(now, fleet.config, again=declared.line("fleetctl up"))
     at = time.time()
-    keep(now, command, [service.name for service in declared.wanted], [pool.name for pool in fleet.pools])
+    keep(
+        now,
+        command,
+        [service.name for service in declared.wanted],
+        [pool.name for pool in fleet.pools],
+        [tenant.name for tenant in fleet.tenants],
+        settings="" if _same_settings(now.home, fleet.config) else settings_text(now.home),
+    )
+    save_config(now.home, fleet.config)
     for pool in fleet.pools:
         now.store.put_pool(pool, at=at)
     for tenant in fleet.tenants:
@@ -137,6 +138,18 @@ def declare(declared: Declaration, now: Session, *, command: str) -> float:
     for service in declared.wanted:
         now.store.put_service(service, revision=revision(service), at=at)
     return at
+
+
+def told_running(now: Session, config: FleetConfig, *, again: str) -> None:
+    """Say what of these settings a controller or a gateway that runs does not take up before it is started anew."""
+    if lease_is_live(now.store, time.time()) and not _same_providers(now.home, config):
+        say("warning: the running controller does not know the changed providers; restart it: fleetctl daemon stop")
+    if now.home.gateway_socket.exists() and not _same_gateway(now.home, config):
+        say(
+            "warning: a running gateway keeps the tls, workers, access_log and metrics_listen that it was started "
+            "with; stop the controller (fleetctl daemon stop) and the gateway (its pid: fleetctl doctor), then: "
+            f"{again}"
+        )
 
 
 def told_keys(declared: Declaration, now: Session, at: float) -> None:
@@ -157,17 +170,25 @@ def keeps_providers(fleet: Fleet, view: FleetView) -> None:
         )
 
 
-def _same_providers(home: Home, fleet: Fleet) -> bool:
-    """Whether the saved settings name the providers as the files do; those that cannot be read are written anew."""
+def _same_settings(home: Home, config: FleetConfig) -> bool:
+    """Whether they are saved already."""
     try:
-        return load_config(home).providers == fleet.config.providers
+        return home.config.exists() and load_config(home) == config
     except FleetError:
         return False
 
 
-def _same_gateway(home: Home, fleet: Fleet) -> bool:
+def _same_providers(home: Home, config: FleetConfig) -> bool:
+    """Whether the saved settings name the providers as the files do; those that cannot be read are written anew."""
+    try:
+        return load_config(home).providers == config.providers
+    except FleetError:
+        return False
+
+
+def _same_gateway(home: Home, config: FleetConfig) -> bool:
     """Whether a gateway is started now as it was by the saved settings; those that cannot be read are written anew."""
     try:
-        return gateway_options(load_config(home)) == gateway_options(fleet.config)
+        return gateway_options(load_config(home)) == gateway_options(config)
     except FleetError:
         return True

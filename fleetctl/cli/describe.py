@@ -106,12 +106,19 @@ def _service(view: FleetView, name: str) -> tuple[object, str]:
             f"  endpoint  {row.endpoint}",
             f"  replicas  {row.ready} ready, {row.booting} on their way, {row.desired} decided"
             f" (min {scaling.min}, max {scaling.max}, step {scaling.step})",
-            f"  standby   {row.standby_ready} of {row.standby_wanted} {row.tier}",
+            f"  standby   {row.standby_ready} of {row.standby_wanted} {row.tier}"
+            + (f": {row.standby_why}" if row.standby_why else ""),
             f"  policy    {scaling.preset}: {service.target_concurrency:g} of {service.concurrency} requests a replica",
             f"  price     {dollars(row.price_per_hour)}/h",
             f"  revision  {intent.revision}",
+            *(
+                [f"  labels    {', '.join(f'{label}={value}' for label, value in service.labels)}"]
+                * bool(service.labels)
+            ),
             "",
         ]
+        if row.labels:
+            lines.insert(-1, f"  labels    {', '.join(f'{label}={value}' for label, value in row.labels.items())}")
         if row.rollout is not None:
             lines.insert(-1, f"  rollout   {trial.told(row.rollout)[0]}")
         if intent.override is not None:

@@ -9,6 +9,7 @@ from fleetctl.cli.asked import ASKED, ask
 from fleetctl.cli.commands import Command, commands, example
 from fleetctl.cli.everywhere import environment, taken
 from fleetctl.cli.options import LINES
+from fleetctl.cli.settings import defaults
 from fleetctl.errors import FleetError, UsageError
 
 INTERRUPTED = 130
@@ -31,8 +32,9 @@ HELPED = ("--help", "-h")
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code."""
     try:
-        words, meant = taken(ask(arguments, _valued(arguments)))
-        with environment(meant):
+        usual = defaults(strict=not path_of(arguments)[0].startswith("config "))
+        words, meant = taken(ask(arguments, _valued(arguments), {**os.environ, **usual}))
+        with environment({**usual, **meant}):
             return _logged(words) if ASKED.verbosity > 0 else _run(words)
     except FleetError as error:
         return _fail(error)
@@ -140,24 +142,33 @@ def _typed(command: Command, rest: list[str]) -> int:
     # Rich help and tracebacks cost 70 ms and box characters in pipes; plain text is right here.
     os.environ.setdefault("TYPER_USE_RICH", "0")
     import typer
-    from typer._click.exceptions import ClickException, NoArgsIsHelpError
+    from typer._click.exceptions import ClickException, MissingParameter, NoArgsIsHelpError
 
     from fleetctl.cli.slips import hint_for, without_suggestion
 
     app = importlib.import_module(f"fleetctl.cli.{command.module}").app
     try:
         # Not `main`: it would answer Ctrl-C and a closed pipe by itself, and without a word.
-        with typer.main.get_command(app).make_context(f"fleetctl {command.name}", rest) as context:
+        # A copy: who reads the words takes them out of the list.
+        with typer.main.get_command(app).make_context(f"fleetctl {command.name}", list(rest)) as context:
             result = context.command.invoke(context)
     except NoArgsIsHelpError as error:
+        if ASKED.made != "table":
+            below = ", ".join(path.partition(" ")[2] for path in LINES if path.startswith(f"{command.name} "))
+            raise UsageError(
+                f"which command of {command.name}? There are {below}", hint=f"fleetctl {command.name} --help"
+            ) from error
         sys.stderr.write(error.format_message() + "\n")
         return UsageError.exit_code
     except ClickException as error:
-        path, _ = path_of([command.name, *rest])
-        hint = hint_for(error, path or command.name, _general()) or f"fleetctl {path or command.name} --help"
+        path = path_of([command.name, *rest])[0] or command.name
+        hint = hint_for(error, path, _general()) or f"fleetctl {path} --help"
+        if isinstance(error, MissingParameter) and (shown := example(command, path)):
+            hint = f"as in: {shown}; all that it takes: {hint}"
         raise UsageError(_sentence(without_suggestion(error.format_message())), hint=hint) from error
     except typer.Exit as exited:
-        if not exited.exit_code and not set(HELPED).isdisjoint(rest) and (shown := example(command)):
+        path, _ = path_of([command.name, *rest])
+        if not exited.exit_code and not set(HELPED).isdisjoint(rest) and (shown := example(command, path)):
             sys.stdout.write(f"\nExample: {shown}\nFor every command: fleetctl help output\n")
         return exited.exit_code
     except typer.Abort:
@@ -166,7 +177,7 @@ def _typed(command: Command, rest: list[str]) -> int:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip().rstrip(".")
+    text = " ".join(text.split()).rstrip(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 

@@ -21,6 +21,7 @@ from fleetctl.errors import FleetError, NotFound
 from fleetctl.model.checks import Check, Status
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import FleetConfig
+from fleetctl.spec.openness import OPEN_METRICS_FIX, open_metrics
 from fleetctl.views.figures import ago, several
 from fleetctl.views.fleet import FleetView, fleet_view, service_rows
 from fleetctl.wiring import fleet_store, holder_is_dead, home, load_config
@@ -84,6 +85,7 @@ def _checks() -> Iterator[Check]:
         yield Check(check="store", status="ok", detail=f"{config.store_url or where.store}, epoch {store.epoch}")
         yield _controller(view)
         yield asyncio.run(_gateway(where, config, view))
+        yield from _figures(config)
         yield from gateway_checks(store, view.replicas, view.at)
         yield clock(view)
         yield from prices(where, config, view.at)
@@ -156,6 +158,13 @@ def _controller(view: FleetView) -> Check:
             fix="read its log, then: fleetctl daemon stop; fleetctl daemon start",
         )
     return Check(check="controller", status="ok", detail=detail)
+
+
+def _figures(config: FleetConfig) -> Iterator[Check]:
+    """Whether others than this machine may read the figures."""
+    for name, listen in (("daemon", config.daemon_metrics_listen), ("gateway", config.gateway_metrics_listen)):
+        if said := open_metrics(listen):
+            yield Check(check=f"{name} metrics", status="warn", detail=said, fix=OPEN_METRICS_FIX)
 
 
 async def _gateway(where: Home, config: FleetConfig, view: FleetView) -> Check:

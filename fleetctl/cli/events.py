@@ -3,18 +3,17 @@
 Example: fleetctl events chat --since 2h --watch
 """
 
-import sys
-import time
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from fleetctl.cli.output import Format, Output, items, line, say
-from fleetctl.cli.session import WATCH_S, Session, duration_s, event_line, session
-from fleetctl.cli.streams import pause
+from fleetctl.cli.event_lists import events_since
+from fleetctl.cli.looking import EVERY, Interval, Watch
+from fleetctl.cli.output import Format, Output, show
+from fleetctl.cli.session import Session, duration_s, session
 from fleetctl.cli.subjects import subject_of
-from fleetctl.model.decisions import Event
+from fleetctl.cli.watching import follow
 
 app = typer.Typer(add_completion=False)
 
@@ -29,45 +28,22 @@ def events(
     ] = None,
     since: Annotated[str, typer.Option(help="How far back")] = "1h",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest")] = 200,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, as they happen")] = False,
+    watch: Watch = False,
+    interval: Interval = EVERY,
     output: Output = Format.TABLE,
 ) -> None:
     """List events, oldest first."""
+    since_s, interval_s = duration_s(since), duration_s(interval)
     with session() as now:
-        start = time.time() - duration_s(since)
         if subject is not None:
             subject = subject_of(subject, now.view(), past=lambda: _past(now))
-        found = list(now.store.events(since=start, limit=limit, subject=subject))
-        if output in (Format.JSON, Format.YAML) and not watch:
-            items(found, output)
-        else:
-            _print(found, output)
-        if not found and output is Format.TABLE:
-            say(f"nothing happened{f' to {subject}' if subject else ''} in the last {since}")
-        told = {(event.at, event.subject, event.message) for event in found}
-        while watch:
-            pause(WATCH_S)
-            newer = [
-                event
-                for event in now.store.events(since=time.time() - 60, subject=subject)
-                if (event.at, event.subject, event.message) not in told
-            ]
-            _print(newer, output, more=True)
-            told = {item for item in told if item[0] > time.time() - 120}
-            told.update((event.at, event.subject, event.message) for event in newer)
+        empty = f"nothing happened{f' to {subject}' if subject else ''} in the last {since}"
+        look = events_since(now.store, since_s, limit=limit, subject=subject, empty=empty)
+        if watch:
+            follow(look, output, interval_s)
+        show(look(), output)
 
 
 def _past(now: Session) -> Iterator[str]:
     """What there were events of, gone or not."""
     return (event.subject for event in now.store.events(limit=PAST_LIMIT))
-
-
-def _print(found: list[Event], output: Format, *, more: bool = False) -> None:
-    for index, event in enumerate(found):
-        if output is Format.JSON:
-            line(event, first=not index and not more)
-        elif output is Format.NAME:
-            sys.stdout.write(f"{event.subject}\n")
-        else:
-            sys.stdout.write(event_line(event) + "\n")
-    sys.stdout.flush()

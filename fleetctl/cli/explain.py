@@ -3,6 +3,7 @@
 Example: fleetctl explain chat --at 10m
 """
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import msgspec
 import typer
 
 from fleetctl.cli.moments import moment
-from fleetctl.cli.output import Column, Format, Output, document, table
+from fleetctl.cli.output import Column, Format, Output, document, picture_width, table
 from fleetctl.cli.session import Session, known_service, session
 from fleetctl.decide.attempts import Attempt, attempts
 from fleetctl.errors import NotFound
@@ -22,6 +23,7 @@ from fleetctl.model.names import ServiceName
 from fleetctl.store import SqlStore
 from fleetctl.views.explanation import explained, explanation
 from fleetctl.views.figures import ago
+from fleetctl.views.holds import hold_of
 
 app = typer.Typer(add_completion=False)
 
@@ -45,6 +47,7 @@ def explain(
                 {
                     **msgspec.to_builtins(found.decision),
                     "without": found.without,
+                    "hold": hold_of(found.decision),
                     "attempts": _attempts(now, name, time.time()),
                 },
                 output,
@@ -54,7 +57,7 @@ def explain(
             if at is None and (held := _held(now, name)):
                 sys.stdout.write(f"\n  {held}\n")
             if at is None and (tried := _attempts(now, name, time.time())):
-                sys.stdout.write("\n" + matrix(tried, time.time()))
+                sys.stdout.write("\n" + matrix(tried, time.time(), room=_room()))
 
 
 def _held(now: Session, service: ServiceName) -> str:
@@ -72,18 +75,30 @@ def _attempts(here: Session, service: ServiceName, now: float) -> tuple[Attempt,
     return attempts([row for row in view.instances if row.pool in pools], here.store.load().places, now)
 
 
-def matrix(tried: Sequence[Attempt], now: float) -> str:
-    """Attempts at launching as a table: one row for each place."""
+def matrix(tried: Sequence[Attempt], now: float, *, room: int | None) -> str:
+    """Attempts at launching as a table of at most `room` columns, a row for each place, and what failed last there."""
     columns: tuple[Column[Attempt], ...] = (
         Column(header="PLACE", cell=lambda one: one.place),
         Column(header="WHEN", cell=lambda one: f"{ago(now - one.at)} ago", right=True),
         Column(header="OUTCOME", cell=lambda one: one.outcome),
-        Column(header="FAILED", cell=lambda one: f"{one.failures}/{one.attempts}", right=True),
-        Column(header="RESTS FOR", cell=lambda one: ago(one.rests_until - now) if one.rests_until else "-", right=True),
-        Column(header="SHORT", cell=lambda one: f"{one.shortage:.0%}", right=True),
-        Column(header="LAST FAILURE", cell=lambda one: one.detail),
+        Column(header="FAILED", cell=lambda one: f"{one.failures}/{one.attempts}", right=True, drop=1),
+        Column(
+            header="RESTS FOR",
+            cell=lambda one: ago(one.rests_until - now) if one.rests_until else "-",
+            right=True,
+            drop=2,
+        ),
+        Column(header="SHORT", cell=lambda one: f"{one.shortage:.0%}", right=True, drop=3),
     )
-    return "".join(f"  {line}\n" for line in table(tried, columns, width=None).splitlines())
+    # A sentence has no column that it fits.
+    failures = [f"last failure at {one.place}: {one.detail}" for one in tried if one.detail]
+    lines = [*table(tried, columns, width=room).splitlines(), *failures]
+    return "".join(f"  {line}".rstrip() + "\n" for line in lines)
+
+
+def _room() -> int | None:
+    """Columns beside the indent; None into a pipe, which gets all of them."""
+    return picture_width() - 2 if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
 
 
 def unrecorded(store: SqlStore, service: ServiceName, at: str | None) -> NotFound:

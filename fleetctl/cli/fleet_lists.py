@@ -1,12 +1,13 @@
 """The lists of `ps`: services, replicas, instances. Without typer, so that a look costs little more than the store."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 from fleetctl.cli.fleet_gateways import gateway_lines, told
+from fleetctl.cli.labels import chosen_by, labels_column
 from fleetctl.cli.output import Column, Format, Listing, show
 from fleetctl.cli.session import Session, data_age, duration_s, session
 from fleetctl.cli.watching import follow
+from fleetctl.errors import UsageError
 from fleetctl.views.figures import ago, dollars, figure, several
 from fleetctl.views.fleet import (
     FleetView,
@@ -17,8 +18,6 @@ from fleetctl.views.fleet import (
     replica_rows,
     service_rows,
 )
-
-Row = TypeVar("Row")
 
 CENT = 0.01
 """Prices are shown to the cent, so less than half of one is no difference."""
@@ -55,13 +54,14 @@ SERVICES: tuple[Column[ServiceRow], ...] = (
     Column(header="OLDEST", cell=lambda row: "-" if row.oldest_wait_s is None else ago(row.oldest_wait_s), wide=True),
     Column(header="ENDPOINT", cell=lambda row: row.endpoint, wide=True),
     Column(header="IMAGE", cell=lambda row: row.image or "-", wide=True),
+    labels_column(lambda row: row.labels),
 )
 REPLICAS: tuple[Column[ReplicaRow], ...] = (
     Column(header="REPLICA", cell=lambda row: row.name),
     Column(header="ROLE", cell=lambda row: row.role),
     Column(header="PHASE", cell=lambda row: row.phase),
     Column(header="INSTANCE", cell=lambda row: row.instance or "-", drop=1),
-    Column(header="GPUS", cell=lambda row: ",".join(map(str, row.gpus)) or "-", drop=3),
+    Column(header="GPU INDEX", cell=lambda row: ",".join(map(str, row.gpus)) or "-", drop=3),
     Column(header="REVISION", cell=lambda row: row.revision, drop=7),
     Column(header="FROM", cell=lambda row: row.origin, drop=4),
     Column(
@@ -73,6 +73,7 @@ REPLICAS: tuple[Column[ReplicaRow], ...] = (
     Column(header="AGE", cell=lambda row: ago(row.age_s), right=True, drop=6),
     Column(header="SERVICE", cell=lambda row: row.service, wide=True),
     Column(header="ADDRESS", cell=lambda row: row.address or "-", wide=True),
+    labels_column(lambda row: row.labels),
 )
 INSTANCES: tuple[Column[InstanceRow], ...] = (
     Column(header="INSTANCE", cell=lambda row: row.name),
@@ -84,6 +85,7 @@ INSTANCES: tuple[Column[InstanceRow], ...] = (
     Column(header="AGE", cell=lambda row: ago(row.age_s), right=True, drop=3),
     Column(header="WANTED", cell=lambda row: row.wanted, wide=True),
     Column(header="FAILURE", cell=lambda row: row.failure or "-", wide=True),
+    labels_column(lambda row: row.labels),
 )
 
 
@@ -102,25 +104,31 @@ def ps(
     replicas: bool = False,
     instances: bool = False,
     every: bool = False,
+    labels: str | None = None,
     watch: bool = False,
     interval: str = "2s",
     output: Format = Format.TABLE,
 ) -> None:
     """Print one of the lists, once or until Ctrl-C."""
     interval_s = duration_s(interval)
+    if replicas and instances:
+        raise UsageError("-r and -i are two lists", hint="fleetctl ps -r, then: fleetctl ps -i")
     with session() as now:
-        if replicas:
-            _print(lambda: replica_list(now.view()), output, watch, interval_s)
-        elif instances:
-            _print(lambda: instance_list(now.view()), output, watch, interval_s)
-        else:
-            _print(lambda: service_list(now, now.view(), every=every), output, watch, interval_s)
 
+        def look() -> Listing[Any]:
+            view = now.view()
+            every_row: Listing[Any]
+            if replicas:
+                every_row = replica_list(view)
+            elif instances:
+                every_row = instance_list(view)
+            else:
+                every_row = service_list(now, view, every=every)
+            return chosen_by(labels, every_row)
 
-def _print(look: Callable[[], Listing[Row]], output: Format, watch: bool, interval_s: float) -> None:
-    if watch:
-        follow(look, output, interval_s)
-    show(look(), output)
+        if watch:
+            follow(look, output, interval_s)
+        show(look(), output)
 
 
 def replica_list(view: FleetView) -> Listing[ReplicaRow]:

@@ -2,7 +2,7 @@
 
 import time
 
-from fleetctl.cli.costs import bills, confirm, costs_of, within_limit
+from fleetctl.cli.costs import bills, confirm, costs_of, told, within_limit
 from fleetctl.cli.driving import drive
 from fleetctl.cli.output import say
 from fleetctl.cli.session import Session
@@ -52,8 +52,9 @@ def follow(now: Session, service: ServiceName, revision: str, *, timeout_s: floa
     drive(now, done, timeout_s=timeout_s, check=check, resume=resume)
 
 
-def agree(now: Session, service: Service, *, yes: bool, again: str) -> None:
-    """Ask, as `up` does, where more machines may be rented than were agreed to. Raises `ConfirmationNeeded`."""
+def agree(now: Session, service: Service, *, yes: bool, again: str, dry_run: bool = False) -> None:
+    """Ask, as `up` does, where more machines may be rented than were agreed to; a dry run only tells what would be
+    asked. Raises `ConfirmationNeeded`."""
     config = now.config
     if not bills(config) and config.max_cost_per_hour is None:
         return
@@ -61,8 +62,12 @@ def agree(now: Session, service: Service, *, yes: bool, again: str) -> None:
     for warning in costs.warnings:
         say(f"warning: {warning}")
     within_limit(costs, retry=again)
-    if bills(config):
+    if not bills(config):
+        return
+    if not dry_run:
         confirm(costs, yes=yes, retry=again, home=now.home)
+    elif costs.rises:
+        say(f"this may rent machines: {told(costs)}")
 
 
 def earlier(intent: Intent, row: Rollout | None, to: str | None) -> Revision:
@@ -74,6 +79,7 @@ def earlier(intent: Intent, row: Rollout | None, to: str | None) -> Revision:
     others = [one for one in intent.revisions if one.name != intent.revision]
     kept = ", ".join(one.name for one in reversed(others)) or "none"
     if to is not None:
+        to = to.removeprefix("revision/")
         found = [one for one in others if one.name.startswith(to)]
         if len(found) == 1:
             return found[0]

@@ -16,6 +16,7 @@ from fleetctl.gateway.settings import Settings
 from fleetctl.gateway.tls import certificate_warnings, server_context
 from fleetctl.model.routes import Routes
 from fleetctl.spec.gateway_file import STDOUT, GatewayConfig
+from fleetctl.spec.openness import open_metrics
 
 STDOUT_FILE = Path("/dev/stdout")
 """What `-` is to whoever opens files."""
@@ -54,7 +55,7 @@ def _settings(config: GatewayConfig, served: ServedModels, *, fence: int) -> Set
     # In a thread, as there may be a loop in this one: none of its requests waits for a replica that does not answer.
     with ThreadPoolExecutor(max_workers=1) as apart:
         routes, warnings = apart.submit(lambda: asyncio.run(served.fill(config.services))).result()
-    for warning in (*config.warnings, *warnings):
+    for warning in (*config.warnings, *filter(None, [open_metrics(config.metrics_listen)]), *warnings):
         _log.warning("%s", warning)
     if config.tls_certificate is not None:
         for warning in certificate_warnings(config.tls_certificate, config.tls_key):

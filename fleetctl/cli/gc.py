@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.asking import ask
+from fleetctl.cli.changing import DryRun, told_dry
 from fleetctl.cli.output import Column, Format, Output, emit, say
 from fleetctl.cli.session import Session, session
 from fleetctl.controller.sweep import Sweep, remove, sweep, with_ages
@@ -58,6 +59,7 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete what has been in quarantine for an hour")] = False,
     now_too: Annotated[bool, typer.Option("--now", help="With --delete: do not wait for the quarantine")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> int:
     """Look at every provider for machines, disks and addresses of this fleet that nothing claims, with age and price.
@@ -66,11 +68,11 @@ def gc(
     fleet's tag is ever looked at or touched. Exit code 1 if a provider did not answer or something could not be
     deleted.
     """
-    with session(create=True) as here:
-        return asyncio.run(_gc(here, delete=delete, at_once=now_too, yes=yes, output=output))
+    with session(create=True, dry_run=dry_run) as here:
+        return asyncio.run(_gc(here, delete=delete, at_once=now_too, yes=yes, dry_run=dry_run, output=output))
 
 
-async def _gc(here: Session, *, delete: bool, at_once: bool, yes: bool, output: Format) -> int:
+async def _gc(here: Session, *, delete: bool, at_once: bool, yes: bool, dry_run: bool, output: Format) -> int:
     async with open_providers(here.home, here.config) as providers:
         view = here.view()
         now = time.time()
@@ -81,10 +83,10 @@ async def _gc(here: Session, *, delete: bool, at_once: bool, yes: bool, output: 
             pools=frozenset({pool.name for pool in view.pools} | {one.service.pool_name for one in view.intents}),
             now=now,
         )
-        orphans = _remembered(here, found)
+        orphans = with_ages(found.orphans, here.store.orphans()) if dry_run else _remembered(here, found)
         due = [one for one in orphans if at_once or now - one.seen_at >= QUARANTINE_S]
         outcomes: dict[str, str] = {}
-        if delete and due:
+        if delete and due and not dry_run:
             ask(f"delete {several(len(due), 'orphan')}?", yes=yes, retry="fleetctl gc --delete", home=here.home)
             for orphan in due:
                 try:
@@ -105,6 +107,8 @@ async def _gc(here: Session, *, delete: bool, at_once: bool, yes: bool, output: 
         say(f"warning: instance/{row.id} is {row.phase} in the store and {row.offer.provider} does not list it")
     if output is Format.TABLE:
         _tell(rows, due=len(due), deleting=delete)
+    if dry_run:
+        told_dry()
     failed = any(outcome != "deleted" for outcome in outcomes.values())
     return 1 if found.unreachable or failed else 0
 

@@ -11,12 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
+from fleetctl.cli.event_lists import events_since
 from fleetctl.cli.fleet_lists import instance_list, replica_list, service_list
+from fleetctl.cli.labels import chosen_by
+from fleetctl.cli.looking import EVERY, Chosen, Interval, Watch
 from fleetctl.cli.output import Column, Format, Listing, Output, show
-from fleetctl.cli.session import Session, duration_s, event_line, session
+from fleetctl.cli.session import Session, duration_s, session
 from fleetctl.cli.watching import follow
 from fleetctl.errors import NotFound, UsageError
-from fleetctl.model.decisions import Decision, Event
+from fleetctl.model.decisions import Decision
 from fleetctl.model.rollouts import Rollout
 from fleetctl.model.routes import TenantEntry
 from fleetctl.model.starts import Start
@@ -49,7 +52,7 @@ ELSEWHERE: Mapping[str, str] = {
 EVENTS_MOST = 200
 DECISIONS: tuple[Column[Decision], ...] = (
     Column(header="SERVICE", cell=lambda row: row.service),
-    Column(header="COUNT", cell=lambda row: f"{row.current} → {row.desired}", right=True),
+    Column(header="REPLICAS", cell=lambda row: f"{row.current} → {row.desired}", right=True),
     Column(header="READY", cell=lambda row: str(row.ready), right=True, drop=3),
     Column(header="CONC", cell=lambda row: figure(row.concurrency), right=True, drop=2),
     Column(header="$/H", cell=lambda row: dollars(row.price_per_hour), right=True, drop=4),
@@ -71,9 +74,8 @@ STARTS: tuple[Column[Start], ...] = (
     Column(header="OUTCOME", cell=lambda row: row.outcome),
     Column(header="GPU", cell=lambda row: row.gpu or "-", drop=2),
     Column(header="PROVIDER", cell=lambda row: row.provider or "-", drop=3),
-    Column(header="REASON", cell=lambda row: row.reason.partition("\n")[0] or "-", drop=1),
+    Column(header="WHY", cell=lambda row: row.reason.partition("\n")[0] or "-", drop=1),
 )
-EVENTS: tuple[Column[Event], ...] = (Column(header="EVENT", cell=lambda row: event_line(row)),)
 
 
 def _tenants(now: Session, at: float) -> Listing[TenantEntry]:
@@ -104,7 +106,7 @@ def _gateways(now: Session) -> Listing[Any]:
         Column[GatewayLine](header="HOST", cell=lambda row: row.host, drop=2),
         Column[GatewayLine](header="SLOTS", cell=lambda row: str(row.slots), right=True),
         Column[GatewayLine](header="RUNNING", cell=lambda row: str(row.running), right=True),
-        Column[GatewayLine](header="QUEUED", cell=lambda row: str(row.queued), right=True),
+        Column[GatewayLine](header="QUEUE", cell=lambda row: str(row.queued), right=True),
         Column[GatewayLine](
             header="HEARD", cell=lambda row: "-" if row.age_s is None else f"{ago(row.age_s)} ago", right=True, drop=1
         ),
@@ -184,11 +186,8 @@ def _looks(now: Session, *, every: bool, since_s: float) -> Mapping[str, Callabl
         "replicas": lambda: replica_list(now.view()),
         "instances": lambda: instance_list(now.view()),
         "pools": lambda: _pools(now),
-        "events": lambda: Listing(
-            rows=store.events(since=time.time() - since_s, limit=EVENTS_MOST),
-            columns=EVENTS,
-            name=lambda row: row.subject,
-            empty="no events of late; further back: fleetctl events --since 24h",
+        "events": events_since(
+            store, since_s, limit=EVENTS_MOST, empty="no events of late; further back: fleetctl events --since 24h"
         ),
         "decisions": lambda: Listing(
             rows=list(store.decisions().values()),
@@ -221,6 +220,7 @@ KINDS = (
     *("services", "replicas", "instances", "pools", "events", "decisions", "schedules", "rollouts", "starts", "keys"),
     *("tenants", "gateways", "providers", "offers"),
 )
+LABELLED = ("services", "replicas", "instances", "pools")
 
 
 @app.command()
@@ -229,8 +229,9 @@ def get(
     name: Annotated[str | None, typer.Argument(help="This one alone")] = None,
     every: Annotated[bool, typer.Option("--all", "-a", help="Those that are down or over, too")] = False,
     since: Annotated[str, typer.Option("--since", help="Of events: how far back")] = "1h",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again; a pipe gets changes as JSON")] = False,
-    interval: Annotated[str, typer.Option("--interval", help="Between two looks with --watch")] = "2s",
+    labels: Chosen = None,
+    watch: Watch = False,
+    interval: Interval = EVERY,
     output: Output = Format.TABLE,
 ) -> None:
     """List things of one kind, or one of them. Short names: svc, rep, inst, po, ev, dec, sched, ro, gw."""
@@ -239,11 +240,17 @@ def get(
         name = rest
     plural = _kind(chosen)
     since_s, interval_s = duration_s(since), duration_s(interval)
+    if labels is not None and plural not in LABELLED:
+        raise UsageError(f"{plural} have no labels", hint=f"those have that files declare: {', '.join(LABELLED)}")
     with session() as now:
-        look = _looks(now, every=every, since_s=since_s)[plural]
+        every_row = _looks(now, every=every, since_s=since_s)[plural]
+
+        def look() -> Listing[Any]:
+            return chosen_by(labels, _only(every_row(), name, plural))
+
         if watch:
-            follow(lambda: _only(look(), name, plural), output, interval_s)
-        show(_only(look(), name, plural), output)
+            follow(look, output, interval_s)
+        show(look(), output)
 
 
 def _kind(word: str) -> str:

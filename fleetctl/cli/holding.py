@@ -19,6 +19,8 @@ def hold(now: Session, word: str, *, dry_run: bool, output: Format) -> None:
         raise Conflict(f"{name} is down, so nothing scales it", hint=f"fleetctl up {name}")
     if intent.override is not None and intent.override.held:
         _told(now, name, intent.override.replicas, f"is held by hand at {intent.override.replicas} already", output)
+        if dry_run:
+            told_dry()
         return
     view = now.view()
     serving = [one for one in view.replicas_of(name) if one.role is Role.SERVING]
@@ -39,6 +41,8 @@ def let_go(now: Session, word: str, *, dry_run: bool, output: Format) -> None:
     given = intent.override
     if given is None:
         _told(now, name, None, "is not held; its policy rules", output)
+        if dry_run:
+            told_dry()
         return
     if not given.held:
         raise Conflict(

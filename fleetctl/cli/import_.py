@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.changing import DryRun, told_dry
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.errors import Conflict, NotFound, UsageError
 from fleetctl.views.figures import several
@@ -21,11 +22,12 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 
 @app.command("import")
 def import_file(
-    source: Annotated[str, typer.Argument(help="sky, dstack, knative or hpa (KEDA too)")],
+    source: Annotated[str, typer.Argument(help="sky, dstack, knative, keda or hpa")],
     file: Annotated[Path, typer.Argument(help="Their file; - reads it from the standard input")],
     to: Annotated[
         Path | None, typer.Option("--to", help="A folder to write NAME.yaml into, instead of printing it")
     ] = None,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Print another tool's service as a document of ours. Each field is carried over, or named with why it is not."""
@@ -41,8 +43,9 @@ def import_file(
                 f"{path} exists already; nothing was written", hint="move it away, or print it: leave out --to"
             )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            if not dry_run:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}", hint="give another folder") from error
     if output in (Format.JSON, Format.YAML):
@@ -64,7 +67,9 @@ def import_file(
     if made.left:
         are = "is" if len(made.left) == 1 else "are"
         say(f"{several(len(made.left), 'field')} {are} not carried over; each is named above the document with why")
-    if path is not None:
+    if dry_run:
+        told_dry()
+    elif path is not None:
         say(f"next: fleetctl validate {path}")
 
 

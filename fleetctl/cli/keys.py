@@ -1,6 +1,8 @@
 """`fleetctl keys` (Control): API keys of the gateway: create, ls, revoke.
 
 Example: fleetctl keys create --tenant acme --expires 30d
+Example: fleetctl keys ls --all
+Example: fleetctl keys revoke notebook
 """
 
 import hashlib
@@ -14,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.changing import DryRun, told_dry
+from fleetctl.cli.moments import left
 from fleetctl.cli.output import Column, Format, Listing, Output, document, items, say, show
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.errors import NotFound, UsageError
@@ -83,7 +87,7 @@ def _columns(now: float) -> tuple[Column[KeyRow], ...]:
         Column(header="AGE", cell=lambda row: ago(now - row.created_at), right=True, drop=5),
         Column(
             header="EXPIRES IN",
-            cell=lambda row: "never" if row.expires_at is None else ago(max(0.0, row.expires_at - now)),
+            cell=lambda row: "never" if row.expires_at is None else left(row.expires_at - now),
             right=True,
             drop=2,
         ),
@@ -109,17 +113,33 @@ def create(
         Priority | None, typer.Option(help="Not earlier than its tenant's; not given: its tenant's")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="How long it opens, as in 90d; not given: until revoked")] = None,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a key and print it: alone on stdout, once. Only its hash is kept, so nobody can print it again."""
     at = time.time()
     expires_at = None if expires is None else at + _positive_s(expires)
     name = _checked_name(name)
-    with session(create=True) as now:
+    with session(create=True, dry_run=dry_run) as now:
         owner = _tenant(tenant, now.store.tenants())
         services = None if not service else tuple(dict.fromkeys(known_service(now, one) for one in service))
         _check_services(owner, services)
         _check_priority(owner, priority)
+        if dry_run:
+            _told_dry(
+                Made(
+                    id="",
+                    key="",
+                    name=name,
+                    tenant=owner.name,
+                    services=services,
+                    priority=None if priority is None else priority.value,
+                    created_at=at,
+                    expires_at=expires_at,
+                ),
+                output,
+            )
+            return
         secret = PREFIX + secrets.token_urlsafe(KEY_BYTES)
         key = ApiKey(
             id=secret[:ID_CHARS],
@@ -177,17 +197,19 @@ def key_list(now: Session, *, every: bool) -> Listing[KeyRow]:
 @app.command()
 def revoke(
     keys: Annotated[list[str], typer.Argument(help="Ids or names", metavar="KEY")],
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """End keys at once, by id or name. Requests that run already go on to their end."""
     at = time.time()
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         known = now.store.api_keys()
         found = [_known_key(known, word, at) for word in keys]
         for key in found:
             if key.revoked_at is None:
-                now.store.revoke_key(key.id, at=at)
-                say(f"revoked: {_called(key)} of tenant {key.tenant}")
+                if not dry_run:
+                    now.store.revoke_key(key.id, at=at)
+                say(f"{'would be revoked' if dry_run else 'revoked'}: {_called(key)} of tenant {key.tenant}")
             else:
                 say(f"{_called(key)} was revoked {ago(max(0.0, at - key.revoked_at))} ago")
         chosen = {key.id for key in found}
@@ -195,7 +217,20 @@ def revoke(
             sys.stdout.writelines(f"key/{key.id}\n" for key in found)
         elif output is not Format.TABLE:
             items([_row(key, at) for key in now.store.api_keys() if key.id in chosen], output)
-        say(_told(now))
+        if dry_run:
+            told_dry()
+        else:
+            say(_told(now))
+
+
+def _told_dry(made: Made, output: Format) -> None:
+    """What would be made. No key is, so none is told."""
+    if output in (Format.JSON, Format.YAML):
+        document(made, output)
+    opens = "every service of its tenant" if made.services is None else ", ".join(made.services)
+    ends = "until it is revoked" if made.expires_at is None else f"for {left(made.expires_at - made.created_at)}"
+    say(f"a key of tenant {made.tenant} would be made, for {opens}, {ends}")
+    told_dry()
 
 
 def hash_of(key: str) -> str:

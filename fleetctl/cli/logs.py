@@ -1,6 +1,6 @@
 """`fleetctl logs` (Look): What the engine of a replica wrote.
 
-Example: fleetctl logs chat --follow
+Example: fleetctl logs chat --tail 50 --follow
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.log_lines import records
 from fleetctl.cli.moments import moment
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import Session, session
@@ -27,13 +28,26 @@ app = typer.Typer(add_completion=False)
 
 FOLLOW_S = 0.5
 MOST = 1_000_000
-"""Bytes of a log that are looked through for what was written since: what an agent gives at once."""
+"""Bytes of a log that are looked through for lines and for what was written since: what an agent gives at once."""
+USUAL = 200
+"""Lines from the end where nothing is said: more than a screen, and the start of an engine fits."""
+TAIL_MAX = 100_000
+"""Lines: more than MOST bytes hold."""
 
 
 @app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="A replica, or a service (its newest replica)")],
-    tail: Annotated[int, typer.Option(min=1, max=1_000_000, help="Bytes from the end")] = 16_384,
+    tail: Annotated[
+        int | None,
+        typer.Option(
+            "--tail",
+            min=0,
+            max=TAIL_MAX,
+            help=f"So many lines from the end; not given: {USUAL}, or all with --since",
+            show_default=False,
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, as it is written")] = False,
     since: Annotated[str | None, typer.Option("--since", help="Only what was written since, as in 10m")] = None,
     stage: Annotated[
@@ -46,34 +60,43 @@ def logs(
     with session() as now:
         word = name.removeprefix("replica/").removeprefix("service/")
         if stage is not None:
-            if follow or begun is not None:
+            if follow or begun is not None or tail is not None:
                 raise UsageError(
-                    "--stage is not followed and has no --since", hint=f"fleetctl logs {name} --stage {stage}"
+                    "--stage is not followed and has neither --since nor --tail",
+                    hint=f"fleetctl logs {name} --stage {stage}",
                 )
             _stage(now, word, stage, output)
             return
         replica, address = _find(now, word)
         say(f"replica/{replica.id} on {replica.instance}")
-        cut = None if begun is None else _Cut(begun=begun, container=_container(now, replica))
-        asyncio.run(
-            _print(now.home, address, replica.id, tail if cut is None else MOST, follow=follow, output=output, cut=cut)
+        cut = _Cut(
+            begun=begun,
+            lines=tail if tail is not None else USUAL if begun is None else None,
+            container=_container(now, replica),
         )
+        asyncio.run(_print(now.home, address, replica.id, cut, follow=follow, output=output))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cut:
-    """From when on lines are wanted."""
+    """Which lines are wanted of those that are there."""
 
-    begun: float
+    begun: float | None
+    """Unix seconds from which on; None: whenever they were written."""
+    lines: int | None
+    """At most so many, the last."""
     container: bool
     """Its clock shows UTC; a plain process writes in this computer's zone."""
 
-    def made(self, text: bytes) -> bytes:
-        zone = UTC if self.container else None
-        kept, known = lines_since(text.decode(errors="replace"), self.begun, now=time.time(), zone=zone)
-        if not known and kept:
-            say("warning: its lines do not say when they were written, so all of them are shown")
-        return kept.encode()
+    def made(self, text: bytes) -> str:
+        kept = text.decode(errors="replace")
+        if self.begun is not None:
+            zone = UTC if self.container else None
+            kept, known = lines_since(kept, self.begun, now=time.time(), zone=zone)
+            if not known and kept:
+                say("warning: its lines do not say when they were written, so all of them are shown")
+        lines = kept.splitlines(keepends=True)
+        return kept if self.lines is None else "".join(lines[max(0, len(lines) - self.lines) :])
 
 
 def _container(now: Session, replica: Replica) -> bool:
@@ -117,31 +140,31 @@ def _line(stage: Stage) -> str:
     return "  ".join([*parts, *([stage.detail] if stage.detail else [])])
 
 
-async def _print(
-    home: Home, address: str, replica: ReplicaId, tail: int, *, follow: bool, output: Format, cut: _Cut | None
-) -> None:
+async def _print(home: Home, address: str, replica: ReplicaId, cut: _Cut, *, follow: bool, output: Format) -> None:
     from fleetctl.node.links import NodeLinks
 
     link = NodeLinks(home)
     try:
-        text = await link.logs(address, replica, tail)
-        if cut is not None:
-            text = cut.made(text)
-        if output in (Format.JSON, Format.YAML):
-            document({"replica": replica, "log": text.decode(errors="replace")}, output)
+        text = await link.logs(address, replica, MOST)
+        kept = cut.made(text)
+        if output is Format.NAME:
+            sys.stdout.write(f"replica/{replica}\n")
             return
-        sys.stdout.write(text.decode(errors="replace"))
-        sys.stdout.flush()
+        if output in (Format.JSON, Format.YAML) and not follow:
+            document({"replica": replica, "log": kept}, output)
+            return
+        write = records(replica=replica) if output is not Format.TABLE else sys.stdout.write
+        write(kept)
         while follow:
+            sys.stdout.flush()
             await asyncio.sleep(FOLLOW_S)
             pause(0)
-            newer = await link.logs(address, replica, 1_000_000)
+            newer = await link.logs(address, replica, MOST)
             if newer.endswith(text):
                 continue
             at = newer.rfind(text[-4096:])
             fresh = newer[at + len(text[-4096:]) :] if at >= 0 else newer
-            sys.stdout.write(fresh.decode(errors="replace"))
-            sys.stdout.flush()
+            write(fresh.decode(errors="replace"))
             text = newer
     finally:
         await link.close()

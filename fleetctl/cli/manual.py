@@ -16,9 +16,11 @@ def page(version: str) -> str:
         parts.append(f".SH {_text(panel).upper()}")
         for command in commands():
             if command.panel == panel:
-                parts += [_command(path) for path in LINES if path.split()[0] == command.name]
-                if shown := example(command):
-                    parts.append(f".PP\n.nf\n$ {_text(shown)}\n.fi")
+                for path in LINES:
+                    if path.split()[0] == command.name:
+                        parts.append(_command(path))
+                        if shown := example(command, path):
+                            parts.append(f".PP\n.nf\n$ {_text(shown)}\n.fi")
     titles = {"exit-codes": "EXIT STATUS", "output": "OUTPUT", "env": "ENVIRONMENT"}
     parts += [f".SH {titles[topic]}\n.nf\n{_lines(text)}.fi" for topic, text in TOPICS.items()]
     return "\n".join(parts) + "\n"

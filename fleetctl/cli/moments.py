@@ -16,3 +16,11 @@ def moment(text: str) -> float:
     except ValueError:
         raise UsageError(f"{text!r} is no time", hint="write 10m (ago), or 2026-11-21T08:30:00Z") from None
     return (moment if moment.tzinfo else moment.astimezone(UTC)).timestamp()
+
+
+def left(seconds: float) -> str:
+    """Until then, to the nearest minute, hour or day: a key that was just made for 90 days has 90d and not 89d."""
+    if seconds <= 0:
+        return "over"
+    unit, length = next((one for one in (("d", 86400), ("h", 3600)) if seconds >= 2 * one[1]), ("m", 60))
+    return f"{max(1, round(seconds / length))}{unit}"

@@ -23,7 +23,8 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     'init': (
         'Write a commented, working example into fleet/',
         (
-            ('--force --no-force', 'force', '', 'Overwrite what is there'),
+            ('--force', 'force', '', 'Overwrite what is there'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('folder', 'file', False, 'Where to write; the files go into its folder fleet/'),
@@ -73,6 +74,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--delete', 'delete', '', 'Delete what has been in quarantine for an hour'),
             ('--now', 'now_too', '', 'With --delete: do not wait for the quarantine'),
             ('--yes -y', 'yes', '', 'Do not ask'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (),
     ),
@@ -122,7 +124,8 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     'rollout status': (
         'Show how far the newest rollout of a service is, and the revisions that are kept',
         (
-            ('--watch -w', 'watch', '', 'Until it is over; exit code 1 if it is given up'),
+            ('--watch -w', 'watch', '', 'Until it is over; a pipe gets changes as JSON; exit code 1 if it is given up'),
+            ('--interval', 'interval', 'word', 'Between two looks with --watch'),
         ),
         (
             ('service', 'name of service', False, 'The service'),
@@ -228,6 +231,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--provider -p', 'provider', 'word', 'aws, azure, gcp or gpuhunt; default: those set up'),
             ('--region -r', 'region', 'word', "Default: the regions that the fleet's file names"),
             ('--endpoint', 'endpoint', 'word', 'NAME=URL: ask there instead, as in azure=https://…'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (),
     ),
@@ -241,7 +245,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         ),
     ),
     'config': (
-        'What holds for this command line and this fleet, and where each value is from',
+        'What holds for this command line and this fleet, and where each value is from: view, set',
         (),
         (),
     ),
@@ -251,6 +255,25 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--origin', 'origin', '', 'With where each value is from'),
         ),
         (),
+    ),
+    'config set': (
+        'Keep a setting in your own file, for every command line from now on',
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
+        (
+            ('key', 'word', False, 'One of output, log, max_cost_per_hour, timeout, no_input'),
+            ('value', 'word', False, 'What holds from now on, where no flag and no variable says otherwise'),
+        ),
+    ),
+    'config unset': (
+        'Take a setting out of your own file, so that what is built in holds again',
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
+        (
+            ('key', 'word', False, 'One of output, log, max_cost_per_hour, timeout, no_input'),
+        ),
     ),
     'cost': (
         'What machines cost: now, so far by the hour, and in the days to come',
@@ -299,7 +322,8 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         (
             ('--since', 'since', 'word', 'How far back'),
             ('--limit', 'limit', 'word', 'At most so many, the newest'),
-            ('--watch -w', 'watch', '', 'Go on, as they happen'),
+            ('--watch -w', 'watch', '', 'Again and again; a pipe gets changes as JSON'),
+            ('--interval', 'interval', 'word', 'Between two looks with --watch'),
         ),
         (
             ('subject', 'name of service replica instance pool', False, 'Only of this: service/chat, replica/…, instance/…, pool/…, or its name alone'),
@@ -327,6 +351,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         (
             ('--all -a', 'every', '', 'Those that are down or over, too'),
             ('--since', 'since', 'word', 'Of events: how far back'),
+            ('--selector -l', 'labels', 'word', 'Only those with these labels: team=search,tier!=test,canary'),
             ('--watch -w', 'watch', '', 'Again and again; a pipe gets changes as JSON'),
             ('--interval', 'interval', 'word', 'Between two looks with --watch'),
         ),
@@ -338,7 +363,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     'logs': (
         'What the engine of a replica wrote',
         (
-            ('--tail', 'tail', 'word', 'Bytes from the end'),
+            ('--tail', 'tail', 'word', 'So many lines from the end; not given: 200, or all with --since'),
             ('--follow -f', 'follow', '', 'Go on, as it is written'),
             ('--since', 'since', 'word', 'Only what was written since, as in 10m'),
             ('--stage', 'stage', 'word', 'Instead: a stage of its start, as in weights, image, engine'),
@@ -385,6 +410,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--replicas -r', 'replicas', '', 'List replicas'),
             ('--instances -i', 'instances', '', 'List instances'),
             ('--all -a', 'every', '', 'Services that are down, too'),
+            ('--selector -l', 'labels', 'word', 'Only those with these labels: team=search,tier!=test,canary'),
             ('--watch -w', 'watch', '', 'Again and again; a pipe gets changes as JSON'),
             ('--interval', 'interval', 'word', 'Between two looks with --watch'),
         ),
@@ -440,7 +466,9 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     ),
     'context use': (
         'Use a context from now on, wherever no other is named',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (
             ('context', 'name of context', False, 'The context'),
         ),
@@ -454,6 +482,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--read-only', 'read_only', '', 'Refuse every command that changes something'),
             ('--typed', 'typed', '', "Have the context's name typed before something is rented or taken down"),
             ('--force', 'force', '', 'In place of one of that name'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('name', 'word', False, 'The context'),
@@ -461,7 +490,9 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     ),
     'context rm': (
         'Forget a context',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (
             ('context', 'name of context', False, 'The context'),
         ),
@@ -473,12 +504,16 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     ),
     'daemon start': (
         'Start the loop in the background; it goes on when this terminal closes',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (),
     ),
     'daemon stop': (
         'Stop the loop; replicas and gateway go on as they are',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (),
     ),
     'daemon status': (
@@ -550,6 +585,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--service', 'service', 'name of service', "A service that it opens, may be repeated; not given: its tenant's"),
             ('--priority', 'priority', 'one of high normal low', "Not earlier than its tenant's; not given: its tenant's"),
             ('--expires', 'expires', 'word', 'How long it opens, as in 90d; not given: until revoked'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (),
     ),
@@ -562,7 +598,9 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     ),
     'keys revoke': (
         'End keys at once, by id or name',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (
             ('keys', 'word', True, 'Ids or names'),
         ),
@@ -631,7 +669,9 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     ),
     'pool uncordon': (
         'Let machines and replicas be placed there again; ends a drain, too',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (
             ('where', 'word', False, 'A pool, or one machine as instance/ID'),
         ),
@@ -658,6 +698,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         (
             ('--with', 'extras', 'word', 'What to add, by commas: for sky its clouds, as in lambda,runpod'),
             ('--yes -y', 'yes', '', 'Do not ask'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('provider', 'word', False, 'sky'),
@@ -675,7 +716,9 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     ),
     'replica drain': (
         'Put another one in its place, then let it end what it serves and stop it',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (
             ('replica', 'name of replica', False, "The replica's id, as ps -r tells it"),
         ),
@@ -685,6 +728,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         (
             ('--now', 'at_once', '', 'Without a drain: what it serves is cut off'),
             ('--yes -y', 'yes', '', 'Do not ask'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('replica', 'name of replica', False, "The replica's id, as ps -r tells it"),
@@ -731,6 +775,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--replicas', 'replicas', 'word', 'Exactly so many'),
             ('--tz', 'tz', 'word', 'The zone that --cron is in; else UTC'),
             ('--yes -y', 'yes', '', 'Do not ask before machines are rented'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('service', 'word', False, 'The service'),
@@ -738,7 +783,9 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
     ),
     'schedule rm': (
         'Take back a schedule that was added by command, or what `run` put in force; what a file has stays',
-        (),
+        (
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+        ),
         (
             ('service', 'name of service', False, "The service, or a schedule's whole name"),
             ('number', 'word', False, 'Its N in: fleetctl schedule ls'),
@@ -748,6 +795,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         'Put a schedule in force until its end: what cron lines and timers call',
         (
             ('--now', 'now_', '', 'Outside of its time too: from now on for as long as it lasts'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('name', 'name of service replica', False, 'As `fleetctl schedule ls` has it: chat/3f2a9c, or chat/1'),
@@ -802,6 +850,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--steps', 'steps', 'word', 'Scale steps that stand by; 0: nothing'),
             ('--tier', 'tier', 'one of hot asleep warm stopped', 'How warm'),
             ('--yes -y', 'yes', '', 'Do not ask before machines are rented'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('service', 'name of service', False, 'The service'),
@@ -813,6 +862,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--steps', 'steps', 'word', 'So many scale steps more'),
             ('--for', 'duration', 'word', 'So long; afterwards the policy rules again'),
             ('--yes -y', 'yes', '', 'Do not ask before machines are rented'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
             ('service', 'name of service', False, 'The service'),
@@ -841,9 +891,10 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         'A service of SkyServe, dstack, Knative, KEDA or an HPA as a file of ours',
         (
             ('--to', 'to', 'file', 'A folder to write NAME.yaml into, instead of printing it'),
+            ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
         ),
         (
-            ('source', 'word', False, 'sky, dstack, knative or hpa (KEDA too)'),
+            ('source', 'word', False, 'sky, dstack, knative, keda or hpa'),
             ('file', 'file', False, 'Their file; - reads it from the standard input'),
         ),
     ),

@@ -62,6 +62,9 @@ class Listing(Generic[Row]):
     """What people are told when there is nothing."""
     notes: Sequence[str] = ()
     """What people are told below the table."""
+    line: Callable[[Row], str] | None = None
+    """Of a list that only grows, such as events, whose names are of what they are about: a row as people read it when
+    it comes below the last. None: rows come, change and go, each under its name."""
 
 
 def emit(

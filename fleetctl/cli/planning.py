@@ -191,5 +191,6 @@ def _count(before: Intent | None, service: Service, there: int) -> int:
     if hand is not None and (hand.until is None or now < hand.until):
         return min(scaling.max, hand.replicas)
     fixed = scaling.replicas if scaling.policy == "fixed" else None
-    timed = bounds(service.schedule, now)
+    added = tuple(one for one in before.added if one not in service.schedule) if before is not None else ()
+    timed = bounds((*service.schedule, *added), now)
     return min(scaling.max, max(scaling.min, timed.applied(fixed if fixed is not None else there)))

@@ -1,6 +1,8 @@
 """`fleetctl policy` (Control): Rules that turn load into a count: ls, show, test.
 
 Example: fleetctl policy test knative --load 0,10,50,10 --boot 20s
+Example: fleetctl policy ls
+Example: fleetctl policy show knative
 """
 
 import sys
@@ -86,6 +88,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A preset, or the path of its YAML file")], output: Output = Format.TABLE
 ) -> None:
     """Print a preset as YAML: each value with the line it comes from and what it means."""
+    name = name.removeprefix("policy/")
     found = preset(name)
     values = preset_values(found)
     if output is Format.NAME:

@@ -1,17 +1,22 @@
 """`fleetctl pool` (Control): Pools of machines: ls, cordon, uncordon, drain.
 
-Example: fleetctl pool drain gpus
+Example: fleetctl pool drain gpus --dry-run
+Example: fleetctl pool ls -o wide
+Example: fleetctl pool cordon gpus
+Example: fleetctl pool uncordon gpus
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Annotated, NoReturn
 
 import typer
 
 from fleetctl.cli.asking import ask
 from fleetctl.cli.changing import DryRun, told_dry, told_stored
+from fleetctl.cli.labels import labels_column
 from fleetctl.cli.output import Column, Format, Listing, Output, document, say, show
 from fleetctl.cli.session import Session, session
 from fleetctl.cli.subjects import subject_of
@@ -46,6 +51,7 @@ class PoolRow:
     standby: str
     max: int
     price_per_hour: float | None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 POOLS: tuple[Column[PoolRow], ...] = (
@@ -58,6 +64,7 @@ POOLS: tuple[Column[PoolRow], ...] = (
     Column(header="STANDBY", cell=lambda row: row.standby, drop=2),
     Column(header="$/H", cell=lambda row: dollars(row.price_per_hour), right=True, drop=1),
     Column(header="SERVICES", cell=lambda row: ",".join(row.services) or "-", drop=4),
+    labels_column(lambda row: row.labels),
 )
 
 
@@ -71,6 +78,7 @@ def pool_list(now: Session) -> Listing[PoolRow]:
     orders = {order.subject: order.wish for order in now.store.orders()}
     lines = {line.name: line for line in pool_lines(view, service_rows(view))}
     limits = {str(view.pool_of(one).name): view.pool_of(one).max for one in view.intents}
+    labels = view.pool_labels
     limits |= {str(pool.name): pool.max for pool in view.pools}
     rows = []
     for name in sorted({*lines, *(str(pool.name) for pool in view.pools)}):
@@ -90,6 +98,7 @@ def pool_list(now: Session) -> Listing[PoolRow]:
                 standby=line.standby if line is not None else "-",
                 max=limits.get(name, 0),
                 price_per_hour=line.price_per_hour if line is not None else 0.0,
+                labels=labels.get(name, {}),
             )
         )
     return Listing(rows=rows, columns=POOLS, name=lambda row: f"pool/{row.name}", empty="no pools; see: fleetctl ps -a")
@@ -130,16 +139,21 @@ def drain(
 
 
 @app.command()
-def uncordon(where: Where, output: Output = Format.TABLE) -> None:
+def uncordon(where: Where, dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Let machines and replicas be placed there again; ends a drain, too."""
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         subject = _subject(where, now)
-        if not now.store.drop_order(subject):
+        if subject not in {order.subject for order in now.store.orders()}:
             say(f"{subject} was open already")
+        elif dry_run:
+            say(f"{subject} would be open again")
         else:
+            now.store.drop_order(subject)
             say(f"{subject} is open again")
             told_stored(now)
-        _report(subject, "open", output)
+        if dry_run:
+            told_dry()
+        _report(subject, "unchanged" if dry_run else "open", output)
 
 
 @app.command(hidden=True)

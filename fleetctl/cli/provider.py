@@ -1,6 +1,8 @@
 """`fleetctl provider` (Control): Sources of machines: ls, setup, permissions.
 
-Example: fleetctl provider setup aws
+Example: fleetctl provider ls
+Example: fleetctl provider setup sky --with lambda,runpod
+Example: fleetctl provider permissions aws > policy.json
 """
 
 import re
@@ -14,6 +16,7 @@ import typer
 
 from fleetctl import providers
 from fleetctl.cli.asking import ask
+from fleetctl.cli.changing import DryRun, told_dry
 from fleetctl.cli.output import Column, Format, Output, document, emit, say
 from fleetctl.errors import ProviderError, UsageError
 from fleetctl.providers import Environment
@@ -83,6 +86,7 @@ def permissions(
     provider: Annotated[str, typer.Argument(help="aws, gcp or azure")], output: Output = Format.TABLE
 ) -> None:
     """Print the least that the provider's credentials must be allowed, as the cloud's own tools take it."""
+    provider = provider.removeprefix("provider/")
     make = providers.permissions_of(provider)
     if make is None:
         known = ", ".join(name for name in providers.names() if providers.permissions_of(name) is not None)
@@ -112,22 +116,31 @@ def setup(
         str, typer.Option("--with", help="What to add, by commas: for sky its clouds, as in lambda,runpod")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Make the environment that a provider needs beside fleetctl, or bring it up to date."""
-    where = home()
+    where, provider = home(), provider.removeprefix("provider/")
     plan = providers.environment_of(provider)
     if plan is None:
         known = ", ".join(name for name in providers.names() if providers.environment_of(name) is not None)
         raise UsageError(f"{provider} needs no environment of its own", hint=f"those that do: {known}")
     made = plan(where, tuple(dict.fromkeys(word.strip() for word in extras.split(",") if word.strip())))
     again = f"fleetctl provider setup {provider}{f' --with {extras}' if extras else ''}"
-    ask(_what(provider, made), yes=yes, retry=again)
-    _run(made.commands)
+    if dry_run:
+        say(_what(provider, made))
+        for words in made.commands:
+            say(f"+ {' '.join(words)}")
+    else:
+        ask(_what(provider, made), yes=yes, retry=again)
+        _run(made.commands)
     if output in (Format.JSON, Format.YAML):
         document({"provider": provider, "folder": str(made.folder), "installed": made.requirement}, output)
     elif output is Format.NAME:
         sys.stdout.write(f"provider/{provider}\n")
+    if dry_run:
+        told_dry()
+        return
     say(f"{provider} is ready in {made.folder}")
     if provider not in configured(load_config(where)):
         say(f"to rent from it: write providers: {{{provider}: {{}}}} into kind: fleet, then fleetctl up")

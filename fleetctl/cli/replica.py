@@ -1,6 +1,8 @@
 """`fleetctl replica` (Control): Single replicas: ls, drain, rm.
 
 Example: fleetctl replica rm chat-k3xq-7
+Example: fleetctl replica ls
+Example: fleetctl replica drain chat-k3xq-7
 """
 
 import sys
@@ -10,7 +12,7 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.asking import ask
-from fleetctl.cli.changing import told_stored
+from fleetctl.cli.changing import DryRun, told_dry, told_stored
 from fleetctl.cli.fleet_lists import replica_list
 from fleetctl.cli.output import Format, Output, document, say, show
 from fleetctl.cli.session import Session, session
@@ -35,12 +37,12 @@ def ls(output: Output = Format.TABLE) -> None:
 
 
 @app.command()
-def drain(replica: Name, output: Output = Format.TABLE) -> None:
+def drain(replica: Name, dry_run: DryRun = False, output: Output = Format.TABLE) -> None:
     """Put another one in its place, then let it end what it serves and stop it."""
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         view = now.view()
         one = _replica(view, replica)
-        _order(now, view, one, Wish.DRAIN)
+        _order(now, view, one, Wish.DRAIN, dry_run=dry_run)
         _report(one, Wish.DRAIN, output)
 
 
@@ -49,17 +51,19 @@ def rm(
     replica: Name,
     at_once: Annotated[bool, typer.Option("--now", help="Without a drain: what it serves is cut off")] = False,
     yes: Yes = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Replace a replica. One that does not serve yet, or is stuck, ends at once; one that serves drains first."""
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         view = now.view()
         one = _replica(view, replica)
         wish = Wish.STOP if at_once else Wish.DRAIN
         if at_once and one.role in (Role.SERVING, Role.DRAINING) and one.phase is ReplicaPhase.READY:
             what = f"stop replica/{one.id} at once: the requests that it serves are cut off"
-            ask(what, yes=yes, retry=f"fleetctl replica rm {one.id} --now", home=now.home)
-        _order(now, view, one, wish)
+            if not dry_run:
+                ask(what, yes=yes, retry=f"fleetctl replica rm {one.id} --now", home=now.home)
+        _order(now, view, one, wish, dry_run=dry_run)
         _report(one, wish, output)
 
 
@@ -71,8 +75,9 @@ def _replica(view: FleetView, word: str) -> Replica:
     return next(one for one in view.replicas if one.id == name)
 
 
-def _order(now: Session, view: FleetView, one: Replica, wish: Wish) -> None:
-    now.store.put_order(Order(subject=f"replica/{one.id}", wish=wish, at=time.time()))
+def _order(now: Session, view: FleetView, one: Replica, wish: Wish, *, dry_run: bool) -> None:
+    if not dry_run:
+        now.store.put_order(Order(subject=f"replica/{one.id}", wish=wish, at=time.time()))
     serves = one.role is Role.SERVING and one.phase is ReplicaPhase.READY
     if wish is Wish.STOP or not serves:
         say(f"replica/{one.id} ends at once and is replaced where its service wants one")
@@ -84,7 +89,10 @@ def _order(now: Session, view: FleetView, one: Replica, wish: Wish) -> None:
                 f"warning: {one.service} has min and max at {intent.service.scaling.max}, so none can take its place"
                 f" and it stays; raise scaling.max in its file, or: fleetctl replica rm {one.id} --now"
             )
-    told_stored(now)
+    if dry_run:
+        told_dry()
+    else:
+        told_stored(now)
 
 
 def _no_room(view: FleetView, intent: Intent) -> bool:

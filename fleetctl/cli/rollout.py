@@ -1,6 +1,10 @@
 """`fleetctl rollout` (Change): A new revision coming in: status, history, pause, resume, undo.
 
 Example: fleetctl rollout status chat --watch
+Example: fleetctl rollout history chat
+Example: fleetctl rollout pause chat
+Example: fleetctl rollout resume chat
+Example: fleetctl rollout undo chat --dry-run
 """
 
 import sys
@@ -14,9 +18,10 @@ import typer
 
 from fleetctl.cli.changing import DryRun, Timeout, Yes, keep, told_dry
 from fleetctl.cli.going_back import ToRevision, go_back
-from fleetctl.cli.output import Column, Format, Output, document, emit, line, say
+from fleetctl.cli.looking import EVERY, Interval
+from fleetctl.cli.output import Column, Format, Listing, Output, document, emit, say
 from fleetctl.cli.session import Session, duration_s, known_service, session
-from fleetctl.cli.streams import pause as wait
+from fleetctl.cli.watching import follow
 from fleetctl.decide.trial import given_up, remedy
 from fleetctl.errors import FleetError
 from fleetctl.model.rollouts import Rollout, RolloutState
@@ -26,9 +31,6 @@ from fleetctl.views.fleet import FleetView
 from fleetctl.wiring import lease_is_live
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A new revision coming in.")
-
-WATCH_S = 1.0
-"""Replicas become ready and drain within seconds; nobody reads faster."""
 
 Name = Annotated[str, typer.Argument(help="The service")]
 
@@ -60,47 +62,58 @@ REVISIONS: tuple[Column[RevisionRow], ...] = (
 def status(
     service: Name,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Until it is over; exit code 1 if it is given up")
+        bool,
+        typer.Option(
+            "--watch", "-w", help="Until it is over; a pipe gets changes as JSON; exit code 1 if it is given up"
+        ),
     ] = False,
+    interval: Interval = EVERY,
     output: Output = Format.TABLE,
 ) -> None:
     """Show how far the newest rollout of a service is, and the revisions that are kept. Reads the store only."""
+    interval_s = duration_s(interval)
     with session() as now:
         name = known_service(now, service)
-        shown: object = None
-        while True:
-            view = now.view()
-            intent = _intent(view, name)
-            row = view.rollouts.get(name)
-            body = _body(intent, row)
-            if body != shown:
-                _show(intent, row, body, view.at, output, first=shown is None, watch=watch)
-                shown = body
-            if not watch or output is Format.NAME or row is None or not _current(intent, row).open:
-                break
-            wait(WATCH_S)
-        if watch and row is not None and _current(intent, row).state is RolloutState.ABORTED:
+        stand = _stand(now, name)
+        if not watch or output is Format.NAME:
+            _show(stand, output)
+            return
+
+        def look() -> Listing[Mapping[str, object]]:
+            nonlocal stand
+            stand = _stand(now, name)
+            return Listing(rows=[_body(stand.intent, stand.row)], columns=(), name=lambda row: f"rollout/{name}")
+
+        follow(look, output, interval_s, draw=lambda: _show(stand, output), over=lambda: not stand.open)
+        if (row := stand.row) is not None and _current(stand.intent, row).state is RolloutState.ABORTED:
             raise FleetError(given_up(row), hint=remedy(row))
 
 
-def _show(
-    intent: Intent,
-    row: Rollout | None,
-    body: Mapping[str, object],
-    at: float,
-    output: Format,
-    *,
-    first: bool,
-    watch: bool,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stand:
+    """One look at a Service's Rollout."""
+
+    intent: Intent
+    row: Rollout | None
+    at: float
+
+    @property
+    def open(self) -> bool:
+        return self.row is not None and _current(self.intent, self.row).open
+
+
+def _stand(now: Session, name: str) -> _Stand:
+    view = now.view()
+    return _Stand(intent=_intent(view, name), row=view.rollouts.get(name), at=view.at)
+
+
+def _show(stand: _Stand, output: Format) -> None:
     if output is Format.NAME:
-        sys.stdout.write(f"rollout/{intent.service.name}\n")
+        sys.stdout.write(f"rollout/{stand.intent.service.name}\n")
     elif output is Format.TABLE:
-        sys.stdout.write(_text(intent, row, at, revisions=first))
-    elif watch and output is Format.JSON:
-        line(body)
+        sys.stdout.write(_text(stand.intent, stand.row, stand.at))
     else:
-        document(body, output)
+        document(_body(stand.intent, stand.row), output)
 
 
 @app.command()
@@ -171,10 +184,9 @@ def _set_paused(service: str, paused: bool, output: Format, *, dry_run: bool) ->
             now.store.set_paused(name, paused)
         said = f"rollouts wait until: fleetctl rollout resume {name}" if paused else "rollouts go on"
         say(f"{name}: {said}")
+        report(now, name, output, acting=dry_run)
         if dry_run:
             told_dry()
-            return
-        report(now, name, output, acting=False)
 
 
 def report(now: Session, name: str, output: Format, *, acting: bool) -> None:
@@ -224,7 +236,7 @@ def _body(intent: Intent, row: Rollout | None) -> Mapping[str, object]:
     }
 
 
-def _text(intent: Intent, row: Rollout | None, at: float, *, revisions: bool) -> str:
+def _text(intent: Intent, row: Rollout | None, at: float) -> str:
     name = intent.service.name
     lines = []
     if row is None:
@@ -241,12 +253,11 @@ def _text(intent: Intent, row: Rollout | None, at: float, *, revisions: bool) ->
         )
         if row.reason:
             lines.append(f"  {row.reason}; {remedy(row)}")
-    if revisions:
-        holds = intent.in_force(row).revision
-        lines += ["", "  REVISION      DECLARED  RUNS"]
-        for one in reversed(intent.revisions):
-            given_up_on = one.name == intent.revision and one.name != holds
-            mark = " (declared, given up)" if given_up_on else " (in force)" if one.name == holds else ""
-            what = " ".join(part for part in (one.service.image or "", one.service.model) if part)
-            lines.append(f"  {one.name:<12}  {ago(at - one.declared_at) + ' ago':<8}  {what}{mark}")
+    holds = intent.in_force(row).revision
+    lines += ["", "  REVISION      DECLARED  RUNS"]
+    for one in reversed(intent.revisions):
+        given_up_on = one.name == intent.revision and one.name != holds
+        mark = " (declared, given up)" if given_up_on else " (in force)" if one.name == holds else ""
+        what = " ".join(part for part in (one.service.image or "", one.service.model) if part)
+        lines.append(f"  {one.name:<12}  {ago(at - one.declared_at) + ' ago':<8}  {what}{mark}")
     return "\n".join(lines) + "\n"

@@ -24,6 +24,7 @@ from fleetctl.controller.loop import run as loop
 from fleetctl.decide.scaling import notes_of
 from fleetctl.errors import UsageError
 from fleetctl.host.notify import Notifier
+from fleetctl.spec.openness import open_metrics
 
 app = typer.Typer(add_completion=False)
 
@@ -75,6 +76,8 @@ async def _run(
     stop = asyncio.Event()
     came = on_signals(stop)
     listen = listen or now.config.daemon_metrics_listen
+    if said := open_metrics(listen):
+        say(f"warning: {said}")
     async with controlling(now) as held, watching(now, spoken, listen=listen) as watched:
         say(f"this process is the controller of fleet {now.config.name!r}, a tick every {now.config.period_s:g} s")
         telling = _Telling(output)

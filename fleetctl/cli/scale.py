@@ -53,7 +53,9 @@ def scale(
         for text in counts:
             name, equals, count = text.partition("=")
             if not equals or not (count.isdigit() or count == "auto"):
-                raise UsageError(f"{text!r} is not SERVICE=COUNT", hint="fleetctl scale chat=4, or chat=auto")
+                raise UsageError(
+                    f"{text!r} is not SERVICE=COUNT", hint="fleetctl scale chat=4, or: fleetctl scale chat=auto"
+                )
             override = None if count == "auto" else Override(replicas=int(count), until=until)
             wanted.append((known_service(now, name), override))
         changed = []
@@ -68,7 +70,9 @@ def scale(
                     hint="raise scaling.max in its file and run: fleetctl up",
                 )
         costly = [as_scaled(declared[name], one.replicas) for name, one in wanted if one is not None]
-        agree_to_count(now, costly, for_s=for_s, limit=max_cost_per_hour, yes=yes or dry_run, again=f"fleetctl {given}")
+        agree_to_count(
+            now, costly, for_s=for_s, limit=max_cost_per_hour, yes=yes, again=f"fleetctl {given}", dry_run=dry_run
+        )
         if not dry_run:
             keep(now, given, [name for name, _ in wanted])
         for service, override in wanted:

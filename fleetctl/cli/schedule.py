@@ -1,6 +1,11 @@
 """`fleetctl schedule` (Control): Floors and ceilings by the clock: ls, next, add, rm, run, install.
 
 Example: fleetctl schedule add chat --cron "0 8 * * mon-fri" --for 10h --min 4 --tz Europe/Berlin
+Example: fleetctl schedule ls chat
+Example: fleetctl schedule next --count 5
+Example: fleetctl schedule rm chat 2
+Example: fleetctl schedule run chat/1 --dry-run
+Example: fleetctl schedule install --crontab --dry-run
 """
 
 import shlex
@@ -13,7 +18,7 @@ from typing import Annotated
 import typer
 
 from fleetctl.cli.asking import ask
-from fleetctl.cli.changing import Yes, keep, told_stored
+from fleetctl.cli.changing import DryRun, Yes, keep, told_dry, told_stored
 from fleetctl.cli.output import Format, Output, document, emit, say
 from fleetctl.cli.schedule_rows import SCHEDULES as SCHEDULES
 from fleetctl.cli.schedule_rows import TURNS, ScheduleRow, row_of, when
@@ -75,6 +80,7 @@ def add(
     replicas: Annotated[int | None, typer.Option("--replicas", min=0, help="Exactly so many")] = None,
     tz: Annotated[str | None, typer.Option("--tz", help="The zone that --cron is in; else UTC")] = None,
     yes: Yes = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Add a schedule beside those of the service's file. It survives the next `up`; the line for the file is told."""
@@ -83,7 +89,7 @@ def add(
     words: dict[str, str | int | None] = {
         "cron": cron, "tz": tz, "for": duration, "min": least, "max": most, "replicas": replicas
     }  # fmt: skip
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         known = known_service(now, service)
         view = now.view()
         intent = next(one for one in view.intents if one.service.name == known)
@@ -96,10 +102,17 @@ def add(
             why = "its file has it already; nothing changed"
         else:
             if made.schedule not in intent.added and (risk := _risk(now, intent, made.schedule)):
-                ask(risk, yes=yes, retry=_again(known, words), home=now.home)
-            keep(now, _again(known, words).removeprefix("fleetctl "), [known])
-            changed = now.store.add_schedule(known, made.schedule, at=time.time())
-            why = "added" if changed else "it was added before; nothing changed"
+                if dry_run:
+                    say(risk)
+                else:
+                    ask(risk, yes=yes, retry=_again(known, words), home=now.home)
+            if dry_run:
+                there = made.schedule in intent.added
+            else:
+                keep(now, _again(known, words).removeprefix("fleetctl "), [known])
+                changed = now.store.add_schedule(known, made.schedule, at=time.time())
+                there = not changed
+            why = "it was added before; nothing changed" if there else "would be added" if dry_run else "added"
         line = file_line(made.schedule)
         body = {"name": name, "service": known, "changed": changed, "file_line": line}
         _tell(output, name, body, f"{name}: {effect(made.schedule)}; {why}")
@@ -107,17 +120,18 @@ def add(
             _note(now, known, f"schedule {name} added: {effect(made.schedule)}, {when(made.schedule)}")
             say(f"it stays beside the file's own. To keep it there instead, write into schedule: of {known}'s file:")
             say(f"  {line}")
-        told_stored(now)
+        _end(now, dry_run=dry_run)
 
 
 @app.command()
 def rm(
     service: Annotated[str, typer.Argument(help="The service, or a schedule's whole name", metavar="SVC")],
     number: Annotated[str | None, typer.Argument(help="Its N in: fleetctl schedule ls", metavar="[N]")] = None,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Take back a schedule that was added by command, or what `run` put in force; what a file has stays."""
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         one = _one(now, service if number is None else f"{service}/{number}")
         if one.origin == "file":
             raise Conflict(
@@ -125,12 +139,15 @@ def rm(
                 hint="remove its line there, then: fleetctl up",
             )
         known = known_service(now, one.service)
-        keep(now, f"schedule rm {one.name}", [known])
-        changed = now.store.drop_schedule(known, one.schedule)
-        _note(now, known, f"schedule {one.name} taken back: {effect(one.schedule)}, {when(one.schedule)}")
+        changed = False
+        if not dry_run:
+            keep(now, f"schedule rm {one.name}", [known])
+            changed = now.store.drop_schedule(known, one.schedule)
+            _note(now, known, f"schedule {one.name} taken back: {effect(one.schedule)}, {when(one.schedule)}")
         body = {"name": one.name, "service": one.service, "changed": changed}
-        _tell(output, one.name, body, f"{one.name}: {effect(one.schedule)}; taken back")
-        told_stored(now)
+        why = "would be taken back" if dry_run else "taken back"
+        _tell(output, one.name, body, f"{one.name}: {effect(one.schedule)}; {why}")
+        _end(now, dry_run=dry_run)
 
 
 @app.command()
@@ -139,13 +156,14 @@ def run(
     now_: Annotated[
         bool, typer.Option("--now", help="Outside of its time too: from now on for as long as it lasts")
     ] = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Put a schedule in force until its end: what cron lines and timers call. Again within that time: nothing changes.
 
     Outside of its time nothing changes either, so a line that fires late or twice does no harm. Exit code 0 each time.
     """
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         one, at = _one(now, name), time.time()
         schedule, known = bare(one.schedule), known_service(now, one.service)
         intent = next(each for each in now.store.intents()[0] if each.service.name == known)
@@ -163,6 +181,8 @@ def run(
         elif held is None:
             comes = "" if one.next_at is None else f", next {clock(one.next_at, schedule.tz)}"
             why = f"it is not its time{comes}, so nothing changed"
+        elif dry_run:
+            why = f"{'in force already' if running else 'would be in force'}, until {clock(held[1], schedule.tz)}"
         else:
             changed = now.store.add_schedule(known, replace(schedule, since=held[0], until=held[1]), at=at)
             until = clock(held[1], schedule.tz)
@@ -184,7 +204,9 @@ def run(
         _tell(output, one.name, body, f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {one.name}: {effect(schedule)}; {why}")
         if intent.override is not None and (intent.override.until is None or at < intent.override.until):
             say(f"{known} is set by hand to {intent.override.replicas}, which wins: fleetctl scale {known}=auto")
-        if held is not None and intent.up:
+        if dry_run:
+            told_dry()
+        elif held is not None and intent.up:
             told_stored(now)
 
 
@@ -242,6 +264,7 @@ def _entries(now: Session, service: str | None) -> list[Entry]:
 
 
 def _one(now: Session, word: str) -> Entry:
+    word = word.removeprefix("schedule/")
     every = entries(now.view())
     found = chosen(every, word)
     if len(found) == 1:
@@ -258,6 +281,13 @@ def _one(now: Session, word: str) -> Entry:
         if near
         else "see them: fleetctl schedule ls; after a change: fleetctl schedule install",
     )
+
+
+def _end(now: Session, *, dry_run: bool) -> None:
+    if dry_run:
+        told_dry()
+    else:
+        told_stored(now)
 
 
 def _risk(now: Session, intent: Intent, schedule: Schedule) -> str:

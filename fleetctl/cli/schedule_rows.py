@@ -33,7 +33,7 @@ SCHEDULES: tuple[Column[ScheduleRow], ...] = (
     Column(header="N", cell=lambda row: str(row.number), right=True),
     Column(header="FROM", cell=lambda row: row.origin, drop=2),
     Column(header="CRON", cell=lambda row: f'"{row.cron}"'),
-    Column(header="ZONE", cell=lambda row: row.tz, drop=1),
+    Column(header="TZ", cell=lambda row: row.tz, drop=1),
     Column(header="FOR", cell=lambda row: row.duration),
     Column(header="EFFECT", cell=lambda row: row.effect),
     Column(header="NOW", cell=lambda row: _now(row)),

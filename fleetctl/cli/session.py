@@ -12,7 +12,7 @@ from fleetctl.model.names import ServiceName
 from fleetctl.model.records import dataclass
 from fleetctl.paths import Home
 from fleetctl.spec.fleet import FleetConfig
-from fleetctl.store import SqlStore
+from fleetctl.store import SqlStore, open_store
 from fleetctl.views.figures import ago
 from fleetctl.views.fleet import FleetView, fleet_view
 from fleetctl.wiring import fleet_store, home, in_context, load_config
@@ -36,21 +36,29 @@ class Session:
 
 
 @contextmanager
-def session(*, config: FleetConfig | None = None, change: bool = False, create: bool = False) -> Iterator[Session]:
+def session(
+    *, config: FleetConfig | None = None, change: bool = False, create: bool = False, dry_run: bool = False
+) -> Iterator[Session]:
     """The fleet that the environment names: to be looked at, to `change`, or to `create` where there is none.
 
-    Raises `NotFound` when there is none and `create` is not set, `ReadOnly` for a context that is not to be changed.
+    A `dry_run` of what creates one sees an empty fleet where there is none, and leaves nothing behind. Raises
+    `NotFound` when there is none and `create` is not set, `ReadOnly` for a context that is not to be changed.
     """
     where = home()
     settings = load_config(where) if config is None else in_context(where, config)
     if change and settings.store_url is None and not where.store.exists():
         # Opened to be written it would be made, and an empty fleet is told apart from none by what reads it.
         fleet_store(where, settings, read_only=True).close()
-    store = fleet_store(where, settings, read_only=not (change or create))
-    try:
+    with contextlib.ExitStack() as ends:
+        if create and dry_run and settings.store_url is None and not where.store.exists():
+            import tempfile
+
+            folder = ends.enter_context(tempfile.TemporaryDirectory(prefix="fleetctl-dry-"))
+            store = open_store(f"{folder}/fleet.db")
+        else:
+            store = fleet_store(where, settings, read_only=dry_run or not (change or create))
+        ends.callback(store.close)
         yield Session(home=where, config=settings, store=store)
-    finally:
-        store.close()
 
 
 def event_line(event: Event) -> str:
@@ -62,15 +70,16 @@ def event_line(event: Event) -> str:
 
 
 def known_service(now: Session, name: str) -> ServiceName:
-    """The Service of that name, or `NotFound` with the nearest one."""
-    import difflib
-
+    """The Service of that name, or of `service/NAME` as lists print it; or `NotFound` with the nearest one."""
+    name = name.removeprefix("service/")
     intents, _ = now.store.intents()
     names = [intent.service.name for intent in intents]
     if name in names:
         return ServiceName(name)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"services: {', '.join(names) or 'none yet; fleetctl up'}"
+    from fleetctl.spec.suggestions import nearest
+
+    near = nearest(name, names)
+    hint = f"did you mean {near}?" if near else f"services: {', '.join(names) or 'none yet; fleetctl up'}"
     raise NotFound(f"there is no service {name!r}", hint=hint)
 
 

@@ -1,6 +1,8 @@
 """`fleetctl standby` (Control): Capacity that stands by: ls, set, promote.
 
 Example: fleetctl standby set chat --steps 2 --tier asleep
+Example: fleetctl standby ls
+Example: fleetctl standby promote chat --for 2h
 """
 
 import sys
@@ -11,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fleetctl.cli.changing import keep, told_stored
+from fleetctl.cli.changing import DryRun, keep, told_dry, told_stored
 from fleetctl.cli.following import agree
 from fleetctl.cli.output import Column, Format, Listing, Output, document, say, show
 from fleetctl.cli.session import duration_s, known_service, session
@@ -46,6 +48,8 @@ class StandbyRow:
     pool: str
     origin: str
     """service: stated for it; pool: its pool's; auto: sized by the policy."""
+    why: str
+    """Why fewer are wanted than is stated, or fewer are ready than are wanted; empty: neither is so."""
 
 
 STANDBY: tuple[Column[StandbyRow], ...] = (
@@ -54,6 +58,7 @@ STANDBY: tuple[Column[StandbyRow], ...] = (
     Column(header="READY", cell=lambda row: f"{row.ready}/{row.wanted}", right=True),
     Column(header="POOL", cell=lambda row: row.pool, drop=2),
     Column(header="STATED BY", cell=lambda row: row.origin, drop=1),
+    Column(header="WHY", cell=lambda row: row.why or "-", drop=3),
 )
 
 
@@ -76,6 +81,7 @@ def standby_list(view: FleetView) -> Listing[StandbyRow]:
                 wanted=row.standby_wanted,
                 pool=pool.name,
                 origin="auto" if stated.auto else "service" if own is not None else "pool",
+                why=row.standby_why,
             )
         )
     return Listing(rows=rows, columns=STANDBY, name=lambda row: f"service/{row.service}", empty="no services are up")
@@ -96,12 +102,13 @@ def set_standby(
     ] = None,
     tier: Annotated[TierName | None, typer.Option("--tier", help="How warm")] = None,
     yes: Yes = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Set how much stands by for a service, and how warm. The next `up` declares again what its file says."""
     if steps is None and tier is None:
         raise UsageError("nothing to set", hint=f"fleetctl standby set {service} --steps 1 --tier warm")
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         name = known_service(now, service)
         intent = next(one for one in now.store.intents()[0] if one.service.name == name)
         if not intent.up:
@@ -114,12 +121,16 @@ def set_standby(
         changed = replace(intent.service, standby=made)
         words = [*(["--steps", str(steps)] if steps is not None else []), *(["--tier", tier.value] if tier else [])]
         line = f"standby set {name} {' '.join(words)}"
-        agree(now, changed, yes=yes, again=f"fleetctl {line}")
-        keep(now, line, [name])
-        now.store.put_service(changed, revision=intent.revision, at=time.time(), paused=intent.paused)
+        agree(now, changed, yes=yes, again=f"fleetctl {line}", dry_run=dry_run)
+        if not dry_run:
+            keep(now, line, [name])
+            now.store.put_service(changed, revision=intent.revision, at=time.time(), paused=intent.paused)
         say(f"{name}: {_told(before)} → {_told(made)}")
         say("its file is as it was: write it there too, or the next `fleetctl up` takes it back")
-        told_stored(now)
+        if dry_run:
+            told_dry()
+        else:
+            told_stored(now)
         if output is Format.NAME:
             sys.stdout.write(f"service/{name}\n")
         elif output is not Format.TABLE:
@@ -132,11 +143,12 @@ def promote(
     steps: Annotated[int, typer.Option("--steps", min=1, max=STEPS_MAX, help="So many scale steps more")] = 1,
     duration: Annotated[str, typer.Option("--for", help="So long; afterwards the policy rules again")] = "1h",
     yes: Yes = False,
+    dry_run: DryRun = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Let what stands by serve, for a while: `scale` by steps. The standby is then made anew."""
     until = time.time() + duration_s(duration)
-    with session(change=True) as now:
+    with session(change=not dry_run) as now:
         name = known_service(now, service)
         view = now.view()
         intent = next(one for one in view.intents if one.service.name == name)
@@ -152,11 +164,21 @@ def promote(
                 hint="raise scaling.max in its file and run: fleetctl up",
             )
         least = replace(intent.service, scaling=replace(scaling, min=max(scaling.min, after)))
-        agree(now, least, yes=yes, again=f"fleetctl standby promote {name} --steps {steps} --for {duration}")
-        keep(now, f"standby promote {name}", [name])
-        now.store.set_override(name, Override(replicas=after, until=until), at=time.time())
+        agree(
+            now,
+            least,
+            yes=yes,
+            again=f"fleetctl standby promote {name} --steps {steps} --for {duration}",
+            dry_run=dry_run,
+        )
+        if not dry_run:
+            keep(now, f"standby promote {name}", [name])
+            now.store.set_override(name, Override(replicas=after, until=until), at=time.time())
         say(f"{name}: {before} → {after} for {duration}; hand it back sooner with: fleetctl scale {name}=auto")
-        told_stored(now)
+        if dry_run:
+            told_dry()
+        else:
+            told_stored(now)
         if output is Format.NAME:
             sys.stdout.write(f"service/{name}\n")
         elif output is not Format.TABLE:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fleetctl.cli.commands import commands
 from fleetctl.cli.moments import moment
 from fleetctl.cli.output import Format, Output
 from fleetctl.cli.session import duration_s, session
@@ -48,8 +49,10 @@ def top(
         # Textual draws on stderr, so that one as well.
         raise UsageError("top needs a terminal", hint="into a pipe: fleetctl ps --watch")
     try:
+        from fleetctl.cli.line_ends import ends
         from fleetctl.tui.acting import Setting
         from fleetctl.tui.app import PLAYED_SPEED, Top
+        from fleetctl.tui.commands import Vocabulary
         from fleetctl.tui.plainness import colours_here
     except ImportError as error:
         raise MissingDependency(f"the dashboard needs textual: {error}", hint="pip install 'fleetctl[tui]'") from error
@@ -78,6 +81,8 @@ def top(
             return
         setting = Setting(
             context=now.home.context or now.config.name,
+            confirm_name=now.home.context if now.home.typed else "",
+            vocabulary=Vocabulary(commands=(*(one.name for one in commands()), "help"), ends=ends),
             read_only=_served() or since is not None or _read_only(now.home, read_only),
             ascii_only=ascii_only or not _speaks_unicode(),
             colours="all" if _served() else colours_here(),

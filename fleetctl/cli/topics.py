@@ -44,9 +44,10 @@ Watched (-w, --interval 2s), a list is redrawn on a terminal; a pipe gets a line
 
 ENV = f"""\
 Which fleet:
-  FLEETCTL_HOME               the folder of the fleet; wins over every context
+  FLEETCTL_HOME               the folder of the fleet and of all that is yours; wins over every context
   FLEETCTL_CONTEXT            the context, as --context
-  FLEETCTL_CONFIG             the file of contexts; without it fleetctl/config.yaml in the XDG config folder
+  FLEETCTL_CONFIG             your file of contexts and settings; without it config.yaml in FLEETCTL_HOME, or
+                              fleetctl/config.yaml in the XDG config folder
   FLEETCTL_STORE              beside FLEETCTL_HOME: the address of its store
 How it answers:
   FLEETCTL_OUTPUT             the form of output where -o is not given (fleetctl help output)
@@ -62,7 +63,8 @@ Money and questions:
   CI                          not empty: nobody is asked, as without a terminal
   FLEETCTL_MAX_COST_PER_HOUR  as --max-cost-per-hour
   FLEETCTL_TIMEOUT            as --timeout of what waits
-What a flag says wins over the environment, and the environment over files.
+What a flag says wins over the environment, and the environment over files. Settings of yours, for every command:
+fleetctl config set KEY VALUE; what holds, and where it is from: fleetctl config view --origin.
 """
 
 TOPICS = {"exit-codes": EXIT_CODES, "output": OUTPUT, "env": ENV}

@@ -14,6 +14,7 @@ import typer
 from fleetctl.cli.changing import DryRun, Yes, told_dry, told_stored
 from fleetctl.cli.costs import bills, confirm, costs_of, within_limit
 from fleetctl.cli.counting import as_scaled
+from fleetctl.cli.declaring import keeps_providers, told_running
 from fleetctl.cli.output import Column, Format, Output, document, emit, say
 from fleetctl.cli.planning import differences_text
 from fleetctl.cli.session import Session, session
@@ -21,10 +22,11 @@ from fleetctl.errors import NotFound
 from fleetctl.model.changes import Change
 from fleetctl.model.services import Service
 from fleetctl.model.snapshots import Intent, Override
-from fleetctl.spec.fleet import Fleet
+from fleetctl.spec.fleet import Fleet, FleetConfig
 from fleetctl.store.changes import CHANGES_AGE_S
 from fleetctl.views.differences import Difference, differences
 from fleetctl.views.figures import ago
+from fleetctl.wiring import save_config, settings_of
 
 app = typer.Typer(add_completion=False)
 
@@ -36,6 +38,8 @@ class ChangeRow:
     number: int
     command: str
     services: tuple[str, ...]
+    also: tuple[str, ...]
+    """`pool/…`, `tenant/…`, and `fleet` where it changed the settings."""
     at: float
     age_s: float
 
@@ -43,6 +47,7 @@ class ChangeRow:
 CHANGES: tuple[Column[ChangeRow], ...] = (
     Column(header="COMMAND", cell=lambda row: row.command),
     Column(header="SERVICES", cell=lambda row: ", ".join(row.services) or "-", drop=1),
+    Column(header="ALSO", cell=lambda row: ", ".join(row.also) or "-", drop=2),
     Column(header="AGE", cell=lambda row: ago(row.age_s), right=True),
 )
 
@@ -56,8 +61,8 @@ def undo(
 ) -> None:
     """Want again what was wanted before the last command that changed it; once more takes back the one before.
 
-    What a `down` took away comes back as it was declared, for seven days. Settings of the fleet and its tenants are
-    not taken back. Asks, as `up` does, where more machines may be rented; does not wait.
+    What a `down` took away comes back as it was declared, for seven days; so do pools, tenants and the fleet's
+    settings, but for where its store is. Asks, as `up` does, where more machines may be rented; does not wait.
     """
     with session(change=not (dry_run or every)) as now:
         made = now.store.changes_made(since=time.time() - CHANGES_AGE_S)
@@ -72,7 +77,13 @@ def undo(
         change = made[0]
         found = _found(change, now)
         if not dry_run:
-            _agree(change, now, yes=yes)
+            settings = _settings(change, now)
+            keeps_providers(Fleet(config=settings), now.view())
+            _agree(change, now, settings, yes=yes)
+            if change.settings:
+                told_running(now, settings, again="fleetctl up")
+                # Before the change is forgotten: who is killed in between runs `undo` again, to the same end.
+                save_config(now.home, settings)
             now.store.take_back(change, at=time.time())
         _report(change, found, output)
         if dry_run:
@@ -89,6 +100,7 @@ def _rows(made: Sequence[Change]) -> list[ChangeRow]:
             number=one.number,
             command=one.command,
             services=tuple(str(each.service) for each in one.intents),
+            also=_also(one),
             at=one.at,
             age_s=now - one.at,
         )
@@ -96,11 +108,25 @@ def _rows(made: Sequence[Change]) -> list[ChangeRow]:
     ]
 
 
+def _also(change: Change) -> tuple[str, ...]:
+    """What else it changed, perhaps, besides Services."""
+    pools = [f"pool/{kept.pool}" for kept in change.pools]
+    return (*(["fleet"] if change.settings else []), *pools, *(f"tenant/{one.tenant}" for one in change.tenants))
+
+
+def _settings(change: Change, now: Session) -> FleetConfig:
+    """The fleet's settings once it is taken back."""
+    return settings_of(change.settings, present=now.config) if change.settings else now.config
+
+
 def _found(change: Change, now: Session) -> list[Difference]:
     """What taking it back changes, field by field."""
     intents = {one.service.name: one for one in now.store.intents()[0]}
     pools = {pool.name: pool for pool in now.store.intents()[1]}
-    found: list[Difference] = []
+    tenants = {tenant.name: tenant for tenant in now.store.tenants()}
+    found = list(differences("fleet", now.config, _settings(change, now)))
+    for one in change.tenants:
+        found += differences(f"tenant/{one.tenant}", tenants.get(one.tenant), one.declared)
     for kept in change.pools:
         if kept.declared is not None:
             found += differences(f"pool/{kept.pool}", pools.get(kept.pool), kept.declared)
@@ -134,10 +160,15 @@ def _count(override: Override | None) -> str:
     return f"{'held at' if override.held else 'set to'} {override.replicas}"
 
 
-def _agree(change: Change, now: Session, *, yes: bool) -> None:
+def _agree(change: Change, now: Session, config: FleetConfig, *, yes: bool) -> None:
     """Ask where what comes back may rent more than what is up now."""
-    back = [_as_counted(each.intent) for each in change.intents if each.intent is not None and each.intent.up]
-    config = now.config
+    present = {one.service.name: one for one in now.store.intents()[0]}
+    back = [
+        _as_counted(each.intent)
+        for each in change.intents
+        # What is wanted just so already rents nothing that was not agreed to.
+        if each.intent is not None and each.intent.up and not _alike(each.intent, present.get(each.service))
+    ]
     if not back or (not bills(config) and config.max_cost_per_hour is None):
         return
     pools = tuple(kept.declared for kept in change.pools if kept.declared is not None)
@@ -149,15 +180,27 @@ def _agree(change: Change, now: Session, *, yes: bool) -> None:
         confirm(replace(costs, rises=costs.rises or costs.grows), yes=yes, retry="fleetctl undo", home=now.home)
 
 
+def _alike(intent: Intent, present: Intent | None) -> bool:
+    """Whether the Service is wanted in the same way already."""
+    return present is not None and (intent.service, intent.up, intent.override, intent.added) == (
+        present.service,
+        present.up,
+        present.override,
+        present.added,
+    )
+
+
 def _as_counted(intent: Intent) -> Service:
     given = intent.override
     over = given is None or (given.until is not None and given.until <= time.time())
-    return intent.service if given is None or over else as_scaled(intent.service, given.replicas)
+    service = intent.timetabled().service
+    return service if given is None or over else as_scaled(service, given.replicas)
 
 
 def _report(change: Change, found: Sequence[Difference], output: Format) -> None:
     if output is Format.NAME:
         sys.stdout.writelines(f"service/{each.service}\n" for each in change.intents)
+        sys.stdout.writelines(f"{one}\n" for one in _also(change))
     elif output is not Format.TABLE:
         document({"command": change.command, "at": change.at, "items": list(found)}, output)
     elif found:

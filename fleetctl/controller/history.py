@@ -18,7 +18,7 @@ class Gathering:
         self._open: dict[ServiceName, Interval] = {}
 
     def add(self, decisions: Sequence[Decision]) -> tuple[tuple[ServiceName, Interval], ...]:
-        """Take in one tick; the intervals that it completes. Quiet ones are left out: nothing came then."""
+        """Take in one tick; the intervals that it completes. Quiet ones are left out: nothing came or went then."""
         done: list[tuple[ServiceName, Interval]] = []
         for decision in decisions:
             flow = decision.inputs.flow if decision.inputs is not None else None
@@ -35,12 +35,24 @@ class Gathering:
                 arrivals=_plus(begun.arrivals if begun else 0.0, flow.arrivals),
                 input_tokens=_plus(begun.input_tokens if begun else 0.0, flow.input_tokens),
                 output_tokens=_plus(begun.output_tokens if begun else 0.0, flow.output_tokens),
+                read_tokens=_counted(begun.read_tokens if begun else None, flow.read_tokens),
+                written_tokens=_counted(begun.written_tokens if begun else None, flow.output_tokens),
             )
             if grown.t_to - grown.t_from >= INTERVAL_S:
                 done.append((decision.service, grown))
             else:
                 self._open[decision.service] = grown
-        return tuple((name, one) for name, one in done if one.arrivals or one.arrivals is None)
+        return tuple((name, one) for name, one in done if _tells(one))
+
+
+def _tells(one: Interval) -> bool:
+    """Whether anything came, or may have come, or was answered that came before."""
+    return one.arrivals is None or bool(one.arrivals or one.read_tokens or one.written_tokens)
+
+
+def _counted(before: float | None, more: float | None) -> float | None:
+    """Of counters: one that is not read now shows later what it has counted meanwhile."""
+    return before if more is None else (before or 0.0) + more
 
 
 def _plus(before: float | None, more: float | None) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetctl.decide.draft import Draft
+from fleetctl.decide.shortages import SHORTAGES
 from fleetctl.model.decisions import Decision, Memory, StageNote
 from fleetctl.model.instances import Instance, Offer, Wanted
 from fleetctl.model.names import ServiceName
@@ -11,7 +12,7 @@ from fleetctl.model.replicas import Role
 
 STAGE = "budget"
 CLOSED = "pool"
-STAGES = (STAGE, CLOSED)
+STAGES = (STAGE, CLOSED, *SHORTAGES)
 """Of what is looked at after every Service has decided."""
 _SLACK = 1e-9
 """Dollars: sums of prices are not exact, and a limit may be met exactly."""
@@ -48,17 +49,23 @@ def noted(draft: Draft, decisions: Sequence[Decision]) -> tuple[Decision, ...]:
 
 
 def _noted(draft: Draft, decision: Decision) -> Decision:
-    why = draft.refused.get(decision.service)
+    why, shortage = draft.refused.get(decision.service), draft.short.get(decision.service)
     waiting = [
         replica
         for replica in draft.of_service(decision.service)
         if replica.role is Role.SERVING and replica.instance is None
     ]
-    if why is None or not waiting:
+    if (why is None and shortage is None) or not waiting:
         return decision
+    pool = draft.intents[decision.service].service.pool_name
+    stage, until, ends = STAGE, None, "max_cost_per_hour in kind: fleet"
+    if draft.pool_closed(pool):
+        stage, ends = CLOSED, f"fleetctl pool uncordon {pool}"
+    elif why is None and shortage is not None:
+        stage, until, ends, why = shortage.stage, shortage.until, shortage.ends, shortage.why
     note = f"{len(waiting)} of {decision.desired} wait: {why}"
-    stage = CLOSED if draft.pool_closed(draft.intents[decision.service].service.pool_name) else STAGE
-    return bound(decision, StageNote(stage=stage, value=decision.desired - len(waiting), note=note))
+    left = decision.desired - len(waiting)
+    return bound(decision, StageNote(stage=stage, value=left, note=note, until=until, ends=ends))
 
 
 def bound(decision: Decision, stage: StageNote) -> Decision:

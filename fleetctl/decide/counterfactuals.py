@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from fleetctl.decide.limits import NO_LIMIT
 from fleetctl.decide.scaling import decide
 from fleetctl.model.decisions import Inputs, Memory
 from fleetctl.model.services import Behavior
 from fleetctl.model.snapshots import Intent
-
-NO_LIMIT = 10_000
-"""Above any fleet of one Service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from fleetctl.model.orders import Wish
 from fleetctl.model.replicas import Replica
 from fleetctl.model.rollouts import Rollout
 from fleetctl.model.services import Pool, Service
+from fleetctl.model.shortages import Shortage
 from fleetctl.model.snapshots import Intent, Snapshot
 from fleetctl.model.starts import Start
 
@@ -41,6 +42,8 @@ class Draft:
         """Revision, and what its Node says, of each Replica that this tick saw fail to start, or die."""
         self.refused: dict[ServiceName, str] = {}
         """Why a machine that a Service needs may not be launched."""
+        self.short: dict[ServiceName, Shortage] = {}
+        """What keeps a machine that a Service's Replica needs from being had, beside what is `refused`."""
         self.unmet: dict[ServiceName, str] = {}
         """What a Service needs of a Node that is free for it, and does not find there."""
         self.standby: dict[ServiceName, int] = {}

@@ -89,6 +89,7 @@ def measured(
         arrivals=arrivals,
         input_tokens=_asked(arrivals, mean),
         output_tokens=outputs,
+        read_tokens=prompts,
         completed=completed,
         ttft=ttft,
         end_to_end=end_to_end,

@@ -6,6 +6,9 @@ from math import ceil, floor
 from fleetctl.decide.windows import total
 from fleetctl.model.services import Behavior, RatePolicy
 
+NO_LIMIT = 10_000
+"""Above any fleet of one Service."""
+
 
 def rate_limited(current: int, wanted: int, behavior: Behavior, moves: Sequence[tuple[float, int]], now: float) -> int:
     """`wanted`, brought as near to `current` as the direction's rate policies demand; never beyond `current`.
@@ -23,6 +26,19 @@ def rate_limited(current: int, wanted: int, behavior: Behavior, moves: Sequence[
     if wanted > current:
         return max(current, min(wanted, allowed))
     return min(current, max(wanted, allowed))
+
+
+def eases_at(
+    current: int, allowed: int, behavior: Behavior, moves: Sequence[tuple[float, int]], now: float, *, up: bool
+) -> float | None:
+    """When the rate policies that allow `allowed` now will allow more of the way; None: never by themselves."""
+    taken = (*moves, (now, allowed - current)) if allowed != current else tuple(moves)
+    beyond = allowed + NO_LIMIT if up else 0
+    times = sorted({at + policy.period_s for policy in behavior.policies for at, _ in taken})
+    for at in times:
+        if at > now and rate_limited(allowed, beyond, behavior, taken, at) != allowed:
+            return at
+    return None
 
 
 def _reach(policy: RatePolicy, current: int, moves: Sequence[tuple[float, int]], now: float, *, up: bool) -> int:

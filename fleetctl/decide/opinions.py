@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import ceil, isfinite
 
 from fleetctl.decide.policies import View, policy
-from fleetctl.decide.series import measured, most_of, shared
+from fleetctl.decide.series import eases_at, measured, most_of, shared
 from fleetctl.model.decisions import Inputs, Memory
 from fleetctl.model.outside import Signal
 from fleetctl.model.records import dataclass
@@ -36,6 +36,8 @@ class Opinion:
     """It raises nothing."""
     active: bool = False
     """There is something to do, so that the Service is not idle."""
+    until: float | None = None
+    """Unix seconds at which it may want fewer, where it is only kept up by what it wanted of late; None: it is not."""
 
 
 def opinions(service: Service, inputs: Inputs, load: Load | None, memory: Memory) -> tuple[Memory, tuple[Opinion, ...]]:
@@ -71,7 +73,8 @@ def _calmed(opinion: Opinion, service: Service, inputs: Inputs, memory: Memory) 
     most = round(most_of(memory, series, now=inputs.at, window_s=CALM_S))
     if most > opinion.replicas:
         note = f"{most} was wanted within the last {CALM_S:g} s ({opinion.note})"
-        opinion = replace(opinion, replicas=most, note=note)
+        until = eases_at(memory, series, opinion.replicas, window_s=CALM_S)
+        opinion = replace(opinion, replicas=most, note=note, until=until)
     return memory, opinion
 
 

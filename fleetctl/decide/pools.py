@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleetctl.decide import budget, offers
+from fleetctl.decide import budget, offers, shortages
 from fleetctl.decide.draft import Draft
 from fleetctl.decide.placement import choose_gpus, free_gpus, gpus_needed, holds_artifacts, standby_wanted
 from fleetctl.decide.rests import too_soon
@@ -181,9 +181,15 @@ def _open(draft: Draft, pool: Pool, service: Service, why: str) -> _Room | None:
             return _Room(instance=instance, free=instance.offer.gpu.count, bound=False)
     # Whatever is not over may still be billed, or may be again.
     if sum(1 for _ in draft.in_pool(pool.name)) >= pool.max:
+        if why != STANDBY:
+            draft.short.setdefault(service.name, shortages.full(pool))
         return None
     offer = next((one for one in offers.candidates(draft, pool, service) if not _refused(draft, service, one)), None)
     if offer is None:
+        asked = why != STANDBY and service.name not in draft.short
+        shortage = shortages.none_to_be_had(draft, pool, service) if asked else None
+        if shortage is not None:
+            draft.short.setdefault(service.name, shortage)
         return None
     key = InstanceId(draft.new_id(pool.name))
     instance = Instance(id=key, pool=pool.name, offer=offer, phase_at=draft.now, created_at=draft.now)

@@ -6,13 +6,13 @@ from math import ceil
 
 from fleetctl.decide.batch_limit import mismatch, seen
 from fleetctl.decide.lead_times import expected, looked, standby_for
-from fleetctl.decide.limits import rate_limited, stepped
+from fleetctl.decide.limits import eases_at, rate_limited, stepped
 from fleetctl.decide.lulls import idle_s, noted
 from fleetctl.decide.opinions import Opinion, opinions
 from fleetctl.decide.policies import View, policy
 from fleetctl.decide.stock import WINDOW_S, kept, sized
 from fleetctl.decide.timetable import timed
-from fleetctl.decide.windows import extreme, push
+from fleetctl.decide.windows import extreme, lets_go_at, push
 from fleetctl.model.decisions import Decision, Inputs, Memory, StageNote
 from fleetctl.model.signals import Load
 from fleetctl.model.snapshots import Intent
@@ -28,6 +28,7 @@ STATED = frozenset({"fixed", "schedule"})
 """Policies that no load moves: their count needs no calm around it, and does not wake at a request."""
 NOT_YET = " yet"
 """How reasons end that will pass by themselves in a tick or two."""
+_ANSWERS = "every replica tells its load again"
 _EPSILON = 1e-9
 """Exact loads must not round up to one Replica more."""
 
@@ -46,7 +47,9 @@ def decide(intent: Intent, inputs: Inputs, memory: Memory) -> tuple[Decision, Me
         trail.note("rollout", inputs.rollout)
     allowed, held = starts_allowed(memory, coming=inputs.coming, now=now)
     if allowed is not None and desired > inputs.current + allowed:
-        desired = trail.set("failures", inputs.current + allowed, held)
+        until = next_try_at(memory, now) if not allowed and not inputs.coming else None
+        ends = "" if until is not None else "the one that is tried is ready, or fails"
+        desired = trail.set("failures", inputs.current + allowed, held, until=until, ends=ends)
     if desired != inputs.current:
         period_s = _longest_period(intent)
         keep_s = max(period_s, WINDOW_S if standby_for(intent.service, inputs).auto else 0.0)
@@ -94,7 +97,7 @@ def _desired(intent: Intent, inputs: Inputs, memory: Memory, trail: "_Trail") ->
     memory = noted(service, inputs, load, memory)
     if load is None:
         wanted = inputs.current
-        trail.set("signal", wanted, f"hold: load unknown, {inputs.why_unknown}")
+        trail.set("signal", wanted, f"hold: load unknown, {inputs.why_unknown}", ends=_ANSWERS)
         memory, others = opinions(service, inputs, None, memory)
         wanted = _combined(inputs, others, wanted, trail)
         if others:
@@ -106,21 +109,35 @@ def _desired(intent: Intent, inputs: Inputs, memory: Memory, trail: "_Trail") ->
     memory, wanted, exact = _scheduled(intent, inputs, memory, wanted, trail)
     override = intent.override
     if override is not None and (override.until is None or now < override.until):
-        wanted = trail.set("override", override.replicas, f"set by hand to {override.replicas}")
-        return memory, trail.set("limits", min(wanted, scaling.max), f"max is {scaling.max}")
+        resume, auto = f"fleetctl resume {service.name}", f"fleetctl scale {service.name}=auto"
+        wanted = trail.set(
+            "override",
+            override.replicas,
+            f"{'held' if override.held else 'set'} by hand {'at' if override.held else 'to'} {override.replicas}",
+            until=override.until,
+            ends=resume if override.held else auto,
+        )
+        why = f"{wanted} wanted, and max is {scaling.max}"
+        return memory, trail.set("limits", min(wanted, scaling.max), why if wanted > scaling.max else "")
 
     lowest = scaling.min
     behavior = scaling.up if wanted > inputs.current else scaling.down
     limited = rate_limited(inputs.current, wanted, behavior, memory.moves, now)
-    direction = "up" if wanted > inputs.current else "down"
-    wanted = trail.set("rates", limited, f"the {direction} behavior allows {limited} for now")
+    up = wanted > inputs.current
+    until = None
+    if limited != wanted:
+        until = eases_at(inputs.current, limited, behavior, memory.moves, now, up=up)
+    why = f"{wanted} wanted, and the {'up' if up else 'down'} behavior allows {limited} for now"
+    wanted = trail.set(
+        "rates", limited, why, until=until, ends=f"scaling.behavior.{'up' if up else 'down'} in its file"
+    )
     if not exact:
         in_steps = stepped(inputs.current, wanted, scaling.step, lowest)
-        wanted = trail.set("step", in_steps, f"replicas move in steps of {scaling.step}")
+        wanted = trail.set("step", in_steps, f"{wanted} wanted, and replicas move in steps of {scaling.step}")
     if wanted > scaling.max:
-        wanted = trail.set("limits", scaling.max, f"max is {scaling.max}")
+        wanted = trail.set("limits", scaling.max, f"{wanted} wanted, and max is {scaling.max}")
     elif wanted < lowest:
-        wanted = trail.set("limits", lowest, f"min is {lowest}")
+        wanted = trail.set("limits", lowest, f"{wanted} wanted, and min is {lowest}")
     return memory, wanted
 
 
@@ -143,12 +160,14 @@ def _wish(intent: Intent, inputs: Inputs, load: Load, memory: Memory, trail: "_T
     wish = policy(scaling.policy)(View(service=service, inputs=inputs, load=load, memory=memory))
     memory = wish.memory
     stage = f"{scaling.policy}/{wish.binding}" if wish.binding else scaling.policy
-    wanted = trail.set(stage, wish.replicas, wish.reason)
+    wanted = trail.set(stage, wish.replicas, wish.reason, until=wish.until)
     trail.lacks(scaling.policy, wish.why_unknown)
     if wish.why_unknown and wanted < inputs.current:
-        wanted = trail.set("signal", inputs.current, f"hold: {wish.why_unknown}, so nothing is taken away")
+        why = f"hold: {wish.why_unknown}, so nothing is taken away"
+        wanted = trail.set("signal", inputs.current, why, ends="it is known")
     if not load.queue_known and wanted < inputs.current:
-        wanted = trail.set("signal", inputs.current, "hold: the gateway's queue is unknown, so nothing is taken away")
+        why = "hold: the gateway's queue is unknown, so nothing is taken away"
+        wanted = trail.set("signal", inputs.current, why, ends="the gateway answers")
     memory, others = opinions(service, inputs, load, memory)
     if any(other.active for other in others):
         memory = replace(memory, busy_at=now)
@@ -161,7 +180,8 @@ def _wish(intent: Intent, inputs: Inputs, load: Load, memory: Memory, trail: "_T
         full = min(inputs.current, ceil(load.high / service.target_concurrency - _EPSILON))
         if load.unknown and wanted < full:
             # The average may still be low from before they went silent; whoever is silent now may be full.
-            wanted = trail.set("signal", full, f"hold: {load.unknown} replicas of unknown load may be full")
+            why = f"hold: {load.unknown} replicas of unknown load may be full"
+            wanted = trail.set("signal", full, why, ends=_ANSWERS)
     return memory, wanted
 
 
@@ -169,7 +189,7 @@ def _combined(inputs: Inputs, others: Sequence[Opinion], wanted: int, trail: "_T
     """Up on any signal; down only as far as all agree, and not at all while one of them is unknown."""
     for one in others:
         if one.replicas is not None and not one.confirms and one.replicas > wanted:
-            wanted = trail.set(one.name, one.replicas, one.note)
+            wanted = trail.set(one.name, one.replicas, one.note, until=one.until)
         else:
             trail.note(one.name, f"unknown: {one.note}" if one.replicas is None else f"{one.replicas}: {one.note}")
         if one.replicas is None:
@@ -179,9 +199,12 @@ def _combined(inputs: Inputs, others: Sequence[Opinion], wanted: int, trail: "_T
             break
         if one.replicas is None:
             why = f"hold: {one.name} is unknown ({one.note}), so nothing is taken away"
-            wanted = trail.set(one.name, inputs.current, why)
+            wanted = trail.set(one.name, inputs.current, why, ends=f"{one.name} is known")
         elif one.replicas > wanted:
-            wanted = trail.set(one.name, min(inputs.current, one.replicas), f"{one.name} does not confirm: {one.note}")
+            why = f"{one.name} does not confirm: {one.note}"
+            wanted = trail.set(
+                one.name, min(inputs.current, one.replicas), why, until=one.until, ends=f"{one.name} confirms"
+            )
     return wanted
 
 
@@ -192,13 +215,17 @@ def _stabilised(intent: Intent, inputs: Inputs, memory: Memory, wanted: int, now
     if wanted > inputs.current and up_s > 0:
         steady = extreme(memory.wishes, now, up_s, min)
         if steady is not None and steady < wanted:
-            steady = max(steady, inputs.current)
-            return trail.set("stabilised", steady, f"no more than {steady} was wanted throughout the last {up_s:g} s")
+            steady = most = max(steady, inputs.current)
+            until = lets_go_at(memory.wishes, up_s, lambda wish: wish <= most)
+            why = f"no more than {steady} was wanted throughout the last {up_s:g} s"
+            return trail.set("stabilised", steady, why, until=until)
     if wanted < inputs.current and down_s > 0:
         steady = extreme(memory.wishes, now, down_s, max)
         if steady is not None and steady > wanted:
-            steady = min(steady, inputs.current)
-            return trail.set("stabilised", steady, f"{steady} was still wanted within the last {down_s:g} s")
+            steady = least = min(steady, inputs.current)
+            until = lets_go_at(memory.wishes, down_s, lambda wish: wish >= least)
+            why = f"{steady} was still wanted within the last {down_s:g} s"
+            return trail.set("stabilised", steady, why, until=until)
     return wanted
 
 
@@ -213,7 +240,8 @@ def _around_zero(
     keep_s = idle_s(intent.service, memory)
     if memory.busy_at is not None and now - memory.busy_at < keep_s:
         left_s = keep_s - (now - memory.busy_at)
-        return trail.set("zero", 1, f"kept at 1 until {keep_s:.4g} s pass without a request, {left_s:.0f} s from now")
+        why = f"kept at 1 until {keep_s:.4g} s pass without a request, {left_s:.0f} s from now"
+        return trail.set("zero", 1, why, until=memory.busy_at + keep_s)
     return wanted
 
 
@@ -226,25 +254,38 @@ def _scheduled(
         return memory, wanted, False
     lead = expected(service, inputs, memory)
     found = timed(service.schedule, inputs, wanted, lead=lead, ahead_of=memory.ahead_of)
-    for count, why in found.changes:
-        wanted = trail.set("schedule", count, why)
+    for count, why, until in found.changes:
+        wanted = trail.set("schedule", count, why, until=until)
     return replace(memory, ahead_of=found.ahead_of), wanted, found.exact
 
 
 def starts_allowed(memory: Memory, *, coming: int, now: float) -> tuple[int | None, str]:
     """How many Replicas may be started now, and why so few; None: any number. Few while none gets ready."""
-    recent = [at for at in memory.failures if now - at < FAILURE_MEMORY_S]
+    recent = _recent_failures(memory, now)
     if len(recent) < FAILURES_BEFORE_HOLD:
         return None, ""
     what = f"the last {len(recent)} replicas failed to start"
-    pause_s = min(HOLD_BACK_MOST_S, HOLD_BACK_FIRST_S * 2 ** (len(recent) - FAILURES_BEFORE_HOLD))
-    left_s = recent[-1] + pause_s - now
+    left_s = recent[-1] + _pause_s(len(recent)) - now
     if left_s > 0:
         return 0, f"hold: {what}; the next try is in {left_s:.0f} s (see: fleetctl events)"
     if coming:
         return 0, f"hold: {what}; one more is being tried"
     # One at a time: the next try shows whether it is mended.
     return 1, f"{what}; trying one"
+
+
+def next_try_at(memory: Memory, now: float) -> float | None:
+    """When the pause after the failed starts ends, in Unix seconds; None: there is none."""
+    recent = _recent_failures(memory, now)
+    return recent[-1] + _pause_s(len(recent)) if len(recent) >= FAILURES_BEFORE_HOLD else None
+
+
+def _recent_failures(memory: Memory, now: float) -> list[float]:
+    return [at for at in memory.failures if now - at < FAILURE_MEMORY_S]
+
+
+def _pause_s(failures: int) -> float:
+    return min(HOLD_BACK_MOST_S, HOLD_BACK_FIRST_S * 2.0 ** (failures - FAILURES_BEFORE_HOLD))
 
 
 def push_move(
@@ -289,15 +330,15 @@ class _Trail:
         if why and not why.endswith(NOT_YET) and not self.blind:
             self.blind = f"{stage} is unknown, so nothing is taken away: {why}"
 
-    def set(self, stage: str, value: int, note: str) -> int:
+    def set(self, stage: str, value: int, note: str, *, until: float | None = None, ends: str = "") -> int:
         """Record a stage; the last one that changed the count (or gave the first) is the binding one."""
         if not self.binding or value != self._value or stage in ("override", "intent"):
             self.binding = stage
             self._because = note
         elif stage == "step" or stage == "rates" or stage == "limits":
-            note = ""
+            note, until, ends = "", None, ""
         self._value = value
-        self.notes.append(StageNote(stage=stage, value=value, note=note))
+        self.notes.append(StageNote(stage=stage, value=value, note=note, until=until, ends=ends))
         return value
 
     def reason(self) -> str:

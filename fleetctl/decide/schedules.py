@@ -83,7 +83,7 @@ def bounds(schedules: tuple[Schedule, ...], now: float) -> Bounds:
     exacts = [(began, schedule.replicas, schedule) for began, schedule in held if schedule.replicas is not None]
     if exacts:
         exact_at, count, by = max(exacts, key=lambda one: one[:2])
-        found = Bounds(exact=count, exact_by=_label(by))
+        found = Bounds(exact=count, exact_by=label(by))
     for began, schedule in held:
         if exacts and began <= exact_at:
             continue
@@ -110,9 +110,9 @@ def beginnings(schedules: tuple[Schedule, ...], now: float, within_s: float) -> 
 def _with(found: Bounds, schedule: Schedule) -> Bounds:
     floor, floor_by, ceiling, ceiling_by = found.floor, found.floor_by, found.ceiling, found.ceiling_by
     if schedule.min is not None and (floor is None or schedule.min > floor):
-        floor, floor_by = schedule.min, _label(schedule)
+        floor, floor_by = schedule.min, label(schedule)
     if schedule.max is not None and (ceiling is None or schedule.max < ceiling):
-        ceiling, ceiling_by = schedule.max, _label(schedule)
+        ceiling, ceiling_by = schedule.max, label(schedule)
     return Bounds(
         floor=floor,
         floor_by=floor_by,
@@ -123,7 +123,8 @@ def _with(found: Bounds, schedule: Schedule) -> Bounds:
     )
 
 
-def _label(schedule: Schedule) -> str:
+def label(schedule: Schedule) -> str:
+    """What a Schedule is called where it sets a count."""
     return f'"{schedule.cron}" {schedule.tz}'
 
 

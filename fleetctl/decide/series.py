@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import ceil
 
-from fleetctl.decide.windows import average, push
+from fleetctl.decide.windows import average, lets_go_at, push
 from fleetctl.model.decisions import Memory, Series
 
 SERIES_MAX = 80
@@ -38,6 +38,14 @@ def most_of(memory: Memory, name: str, *, now: float, window_s: float) -> float:
         if at <= now - window_s:
             break
     return most
+
+
+def eases_at(memory: Memory, name: str, value: float, *, window_s: float) -> float | None:
+    """When the largest of what is above `value` leaves the last `window_s` seconds; None: nothing is."""
+    found = next((one for one in memory.series if one.name == name), None)
+    values = found.values if found is not None else ()
+    most = max((one for _, one in values), default=value)
+    return lets_go_at(values, window_s, lambda one: one >= most) if most > value else None
 
 
 def shared(amount: float, each: float, *, current: int, tolerance: float) -> int:

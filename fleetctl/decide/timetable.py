@@ -5,7 +5,7 @@ the time of a start from Standby where Standby holds all that is missing, of a c
 """
 
 from fleetctl.decide.auto.leads import Lead
-from fleetctl.decide.schedules import AHEAD_MOST_S, Beginning, beginnings, bounds
+from fleetctl.decide.schedules import AHEAD_MOST_S, Beginning, beginnings, bounds, label, window
 from fleetctl.model.decisions import Inputs
 from fleetctl.model.records import dataclass
 from fleetctl.model.services import Schedule
@@ -15,8 +15,8 @@ from fleetctl.model.services import Schedule
 class Timed:
     """The count after the Schedules."""
 
-    changes: tuple[tuple[int, str], ...]
-    """Each count that the Schedules made of the one before, and why; empty: they left it."""
+    changes: tuple[tuple[int, str, float | None], ...]
+    """Each count that the Schedules made of the one before, why, and until when; empty: they left it."""
     exact: bool
     """It is an exact count: whole steps do not matter."""
     ahead_of: float | None
@@ -34,13 +34,13 @@ def timed(schedules: tuple[Schedule, ...], inputs: Inputs, wanted: int, *, lead:
     count = wanted
     if found.exact is not None:
         count = found.exact
-        changes.append((count, f"exactly {count} by {found.exact_by}"))
+        changes.append((count, f"exactly {count} by {found.exact_by}", _until(schedules, now, found.exact_by)))
     if found.ceiling is not None and count > found.ceiling:
         count = found.ceiling
-        changes.append((count, f"ceiling {count} by {found.ceiling_by}"))
+        changes.append((count, f"ceiling {count} by {found.ceiling_by}", _until(schedules, now, found.ceiling_by)))
     if found.floor is not None and count < found.floor:
         count = found.floor
-        changes.append((count, f"floor {count} by {found.floor_by}"))
+        changes.append((count, f"floor {count} by {found.floor_by}", _until(schedules, now, found.floor_by)))
     exact = count == found.exact
     due = [
         (one, start_s)
@@ -50,8 +50,14 @@ def timed(schedules: tuple[Schedule, ...], inputs: Inputs, wanted: int, *, lead:
     for one, start_s in due:
         if one.replicas > count:
             count, exact = one.replicas, False
-            changes.append((count, f"brings {count} by {one.clock}, a start takes {_words(start_s)}"))
+            changes.append((count, f"brings {count} by {one.clock}, a start takes {_words(start_s)}", None))
     return Timed(changes=tuple(changes), exact=exact, ahead_of=max((one.at for one, _ in due), default=None))
+
+
+def _until(schedules: tuple[Schedule, ...], now: float, by: str) -> float | None:
+    """The end of the Schedule that holds now and is called so; of several, the last."""
+    held = [window(one, now) for one in schedules if label(one) == by]
+    return max((one[1] for one in held if one is not None), default=None)
 
 
 def _coming(schedules: tuple[Schedule, ...], inputs: Inputs, lead: Lead) -> list[tuple[Beginning, float]]:

@@ -61,6 +61,18 @@ def extreme(
     return choose(values) if values else None
 
 
+def lets_go_at(
+    history: Sequence[tuple[float, _Value]], window_s: float, holds: Callable[[_Value], bool]
+) -> float | None:
+    """When the last value that `holds` leaves a window of so many seconds; None: the newest holds, or none does."""
+    ended: float | None = None
+    for at, value in reversed(history):
+        if holds(value):
+            return None if ended is None else ended + window_s
+        ended = at
+    return None
+
+
 def total(history: Sequence[tuple[float, int]], now: float, window_s: float, *, sign: int) -> int:
     """Sum of the moves of one direction (`sign` +1 or −1) in the last `window_s` seconds, as a positive number."""
     return sum(abs(value) for at, value in history if at > now - window_s and value * sign > 0)

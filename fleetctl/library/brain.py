@@ -1,7 +1,7 @@
 """The brain alone: observations in, Decisions with reasons out, and nothing else is touched."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from math import isfinite
 
 from fleetctl.decide.counterfactuals import counterfactuals
@@ -17,7 +17,7 @@ from fleetctl.views.explanation import Explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Signals):
     """One Service as its actuator sees it, and what was measured since the Decision before. None: unknown.
 
     An unknown load holds the count; it is never taken for zero.
@@ -30,26 +30,6 @@ class Observed:
     draining: int = 0
     standby: int = 0
     """Slots that stand by, ready to be taken."""
-    concurrency: float | None = None
-    """Requests queued + running, mean over the interval."""
-    queue: float | None = None
-    """Those of them that waited, mean over the interval."""
-    arrivals: float | None = None
-    """Requests that came in the interval."""
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    completed: float | None = None
-    ttft_s: float | None = None
-    """The percentile of times to the first token that the policy `latency_slo` keeps, in seconds."""
-    end_to_end_s: float | None = None
-    """Likewise, of times to the last token."""
-    oldest_wait_s: float | None = None
-    gpu_utilization: float | None = None
-    """In [0, 1]."""
-    fullest: float | None = None
-    """Most requests that one engine ran at once while others waited inside it."""
-    outside: Mapping[str, float | None] = field(default_factory=dict)
-    """By the names that the file gives its `signals`."""
 
 
 class Brain:
@@ -139,7 +119,7 @@ class Brain:
             starting=tuple(Starting(age_s=age_s) for age_s in seen.starting_s),
             draining=seen.draining,
             standby=seen.standby,
-            signals=Signals(**{one.name: getattr(seen, one.name) for one in fields(Signals)}),
+            signals=seen,
         )
 
 

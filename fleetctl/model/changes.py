@@ -2,6 +2,7 @@
 
 from fleetctl.model.names import PoolName, ServiceName
 from fleetctl.model.records import dataclass
+from fleetctl.model.routes import TenantEntry
 from fleetctl.model.services import Pool
 from fleetctl.model.snapshots import Intent
 
@@ -25,6 +26,15 @@ class PoolBefore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantBefore:
+    """A Tenant as it was declared before a Change."""
+
+    tenant: str
+    declared: TenantEntry | None
+    """None: it was not declared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One command that changed what is wanted. Its times are Unix seconds."""
 
@@ -33,5 +43,8 @@ class Change:
     at: float
     intents: tuple[IntentBefore, ...] = ()
     pools: tuple[PoolBefore, ...] = ()
+    tenants: tuple[TenantBefore, ...] = ()
+    settings: str = ""
+    """The fleet's own settings as they were, as JSON, without the address of its store; empty: it left them."""
     number: int = 0
     """Of the store; 0: not stored yet."""

@@ -136,6 +136,10 @@ class StageNote:
     stage: str
     value: int | None
     note: str = ""
+    until: float | None = None
+    """Unix seconds at which it lets go, if nothing else happens; None: there is no such time, or nobody knows it."""
+    ends: str = ""
+    """What ends it, where that is no time; empty: that is not for anybody to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,4 +12,9 @@ class Interval:
     """Unix seconds, after `t_from`."""
     arrivals: float | None
     input_tokens: float | None = None
+    """Of those who came: their number × the mean prompt; what no tick of it lacks."""
     output_tokens: float | None = None
+    read_tokens: float | None = None
+    """Of prompts, as they were counted: what a counter shows late is counted then."""
+    written_tokens: float | None = None
+    """Of answers, likewise."""

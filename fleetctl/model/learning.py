@@ -180,6 +180,8 @@ class Learning:
     gathered: Gathered = Gathered()
     replicas: int = 0
     """Its last wish…"""
+    wished: int | None = None
+    """…and what it was before `max` took from it; None: `max` took nothing."""
     standby: int = 0
     reason: str = ""
     binding: str = ""

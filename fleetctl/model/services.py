@@ -301,6 +301,8 @@ class Service:
     """Values of the Host header that mean this Service; `*.example.org` for all below it."""
     adapters: tuple[str, ...] = ()
     """LoRA adapters of its engine: values of `model` that mean this Service."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Of the user's own, to choose by; they change nothing that runs."""
 
     @property
     def pool_name(self) -> PoolName:
@@ -340,3 +342,5 @@ class Pool:
     lazy: Literal["soci", "stargz", "nydus"] | None = None
     """How images are begun before they are here, where its machines can; None: they are here first."""
     local: LocalMachine = field(default_factory=LocalMachine)
+    labels: tuple[tuple[str, str], ...] = ()
+    """Of the user's own, to choose by."""

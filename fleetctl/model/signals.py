@@ -166,6 +166,8 @@ class Flow:
     """Of the requests that arrived."""
     output_tokens: float | None = None
     """Made in the interval, whoever they were for."""
+    read_tokens: float | None = None
+    """Prompt tokens that engines read in the interval, as they or the gateway counted them."""
     completed: float | None = None
     ttft: Histogram | None = None
     """Of those whose answer began; None: unknown, or no policy asks for it."""

@@ -7,8 +7,8 @@ from fleetctl.errors import UsageError
 from fleetctl.model.records import dataclass
 from fleetctl.model.services import Schedule, Service
 from fleetctl.spec import nouns
-from fleetctl.spec.documents import ScheduleDoc
 from fleetctl.spec.problems import Problem
+from fleetctl.spec.scaling_documents import ScheduleDoc
 from fleetctl.spec.schedule_checks import schedule_problems, schedule_warnings
 from fleetctl.spec.trees import Entry, Mapping, Scalar
 from fleetctl.spec.units import duration_text

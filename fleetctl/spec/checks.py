@@ -6,11 +6,13 @@ from fleetctl.engines import command, engine
 from fleetctl.errors import UsageError
 from fleetctl.model.images import image_fault
 from fleetctl.model.services import Gpu, Pool, Scaling, Service, same_product
-from fleetctl.spec.documents import FleetDoc, PoolDoc, ServiceDoc
+from fleetctl.spec.documents import FleetDoc
 from fleetctl.spec.model_checks import model_problems
 from fleetctl.spec.parameters import lacking_problems, parameter_problems
+from fleetctl.spec.pool_documents import PoolDoc
 from fleetctl.spec.problems import Problem
 from fleetctl.spec.schedule_checks import schedule_problems
+from fleetctl.spec.service_documents import ServiceDoc
 from fleetctl.spec.signal_checks import signal_problems
 from fleetctl.spec.suggestions import PROVIDER_LIKENESS, did_you_mean, nearest
 from fleetctl.spec.units import duration_text

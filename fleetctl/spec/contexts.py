@@ -17,6 +17,8 @@ from fleetctl.spec.trees import Entry, Mapping, Node, Scalar
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 _ROOT = ("current", "contexts")
+_SETTINGS = ("output", "log", "max_cost_per_hour", "timeout", "no_input")
+"""Beside them at the top; `cli/settings.py` says what each may be."""
 _FIELDS = ("home", "store", "password_env", "read_only", "confirm")
 _FLAGS = ("read_only",)
 _TYPED = "name"
@@ -65,11 +67,13 @@ class Contexts:
     line: int = 0
     """Of `current`."""
     contexts: Map[str, Context] = field(default_factory=dict)
+    settings: Map[str, object] = field(default_factory=dict)
+    """What else stands at the top, as it is written."""
 
 
 def read_contexts(file: Path) -> Contexts:
     """What the file says; nothing where there is none. Raises `FilesError` with every problem in it."""
-    if not file.exists():
+    if not file.exists() or _is_bare(file):
         return Contexts()
     nodes, problems = read(file)
     if problems:
@@ -79,6 +83,14 @@ def read_contexts(file: Path) -> Contexts:
     if reading.problems:
         raise FilesError(reading.problems)
     return found
+
+
+def _is_bare(file: Path) -> bool:
+    """Whether it holds nothing but comments, as after the last setting was taken out."""
+    try:
+        return all(not line.strip() or line.startswith("#") for line in file.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        return False  # told by whoever reads it
 
 
 def chosen(known: Contexts, asked: str, file: Path) -> Context | None:
@@ -101,7 +113,7 @@ def write_contexts(file: Path, known: Contexts) -> None:
     """Put the file in place of what was there, whole. Raises `StoreFailure`."""
     from fleetctl.spec.rendering import to_yaml
 
-    body: dict[str, object] = {"current": known.current} if known.current else {}
+    body: dict[str, object] = {**known.settings, **({"current": known.current} if known.current else {})}
     body["contexts"] = {one.name: _written(one) for one in known.contexts.values()}
     draft = file.with_suffix(".tmp")
     try:
@@ -156,7 +168,7 @@ class _Reading:
         self.problems: list[Problem] = []
 
     def root(self, nodes: Sequence[Node]) -> Contexts:
-        top = self._mapping(nodes[0], "", _ROOT)
+        top = self._mapping(nodes[0], "", (*_ROOT, *_SETTINGS))
         current, contexts = (top.get(name) if top else None for name in _ROOT)
         found: dict[str, Context] = {}
         if contexts is not None:
@@ -168,7 +180,12 @@ class _Reading:
         named = self._text(current, "current")
         if named is not None and current is not None and named not in found and not self.problems:
             self._wrong(current.line, "current", f"there is no context {named!r}" + did_you_mean(named, found))
-        return Contexts(current=named or "", line=current.line if current else 0, contexts=found)
+        settings = {
+            entry.key: entry.node.value
+            for entry in (top.entries if top else ())
+            if entry.key in _SETTINGS and isinstance(entry.node, Scalar)
+        }
+        return Contexts(current=named or "", line=current.line if current else 0, contexts=found, settings=settings)
 
     def _context(self, entry: Entry) -> Context | None:
         path = f"contexts.{entry.key}"

@@ -4,12 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from fleetctl.model.routes import TenantEntry
 from fleetctl.model.services import Service
+from fleetctl.spec.openness import LOOPBACK, OPEN_METRICS_FIX, open_metrics
 from fleetctl.spec.problems import Problem
 from fleetctl.spec.suggestions import did_you_mean, nearest
 from fleetctl.spec.validation import Source
-
-LOOPBACK = ("127.", "localhost:", "[::1]:")
-"""How addresses begin that only this machine reaches."""
 
 
 def tenant_problems(tenant: TenantEntry, source: Source, services: Collection[str]) -> Iterator[Problem]:
@@ -39,6 +37,13 @@ def naming_problems(services: Sequence[tuple[Service, Source]]) -> Iterator[Prob
                     yield source.problem(
                         (field, at), f"{name} is the service's own name", "remove it, or rename the adapter"
                     )
+
+
+def metrics_warnings(daemon: str | None, gateway: str | None, source: Source) -> Iterator[Problem]:
+    """Figures that others than this machine may read."""
+    for block, listen in (("daemon", daemon), ("gateway", gateway)):
+        if said := open_metrics(listen):
+            yield source.problem((block, "metrics_listen"), said, OPEN_METRICS_FIX)
 
 
 def open_warnings(auth: str, listen: str, source: Source) -> Iterator[Problem]:

@@ -156,6 +156,15 @@ EnvName = Annotated[
     PlainValidator(_matching(words.ENV_NAME_PATTERN, "name of a variable", "HF_HOME")),
     WithJsonSchema(text_schema(words.ENV_NAME_PATTERN)),
 ]
+LabelName = Annotated[
+    str,
+    PlainValidator(_matching(words.LABEL_PATTERN, "name of a label", "team")),
+    WithJsonSchema(text_schema(words.LABEL_PATTERN)),
+]
+LabelValue = Annotated[
+    str, PlainValidator(reading(words.label_value)), WithJsonSchema(text_schema(words.LABEL_VALUE_PATTERN))
+]
+Labels = Annotated[dict[LabelName, LabelValue], Field(max_length=LIST_MAX)]
 Setting = Annotated[
     str,
     PlainValidator(_matching(words.SETTING_PATTERN, "name of a setting", "disk_gb")),

@@ -10,9 +10,11 @@ from fleetctl.errors import UsageError
 from fleetctl.model.services import Scaling, Service
 from fleetctl.spec import nouns
 from fleetctl.spec.checks import scaling_problems
-from fleetctl.spec.documents import Document, ScalingDoc, Standby
+from fleetctl.spec.document import Document
 from fleetctl.spec.parameters import NEEDED, lacking_problems
+from fleetctl.spec.pool_documents import Standby
 from fleetctl.spec.presets import preset
+from fleetctl.spec.scaling_documents import ScalingDoc
 from fleetctl.spec.trees import Entry, Malformed, Mapping, Node, Scalar, documents
 from fleetctl.spec.validation import Source, validated
 

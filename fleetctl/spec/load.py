@@ -18,16 +18,18 @@ from fleetctl.spec.checks import (
     service_warnings,
     sharing_problems,
 )
-from fleetctl.spec.documents import DOCUMENTS, FleetDoc, PoolDoc, ServiceDoc
-from fleetctl.spec.entry_checks import naming_problems, open_warnings, tenant_problems
+from fleetctl.spec.documents import DOCUMENTS, FleetDoc
+from fleetctl.spec.entry_checks import metrics_warnings, naming_problems, open_warnings, tenant_problems
 from fleetctl.spec.entry_documents import TenantFileDoc
 from fleetctl.spec.files import read, yaml_files
 from fleetctl.spec.fleet import Fleet, FleetConfig, Place
 from fleetctl.spec.model_checks import model_warnings
 from fleetctl.spec.placement_checks import beside_problems, beside_warnings, gpu_warnings
+from fleetctl.spec.pool_documents import PoolDoc
 from fleetctl.spec.presets import preset
 from fleetctl.spec.problems import FilesError, Problem
 from fleetctl.spec.schedule_checks import schedule_warnings
+from fleetctl.spec.service_documents import ServiceDoc
 from fleetctl.spec.standby_checks import (
     TellAbilities,
     pool_of,
@@ -182,6 +184,9 @@ class _Reading:
             yield from gpu_warnings(doc, source, self.config.providers)
             if isinstance(doc, FleetDoc):
                 yield from open_warnings(self.config.gateway_auth, self.config.gateway_listen, source)
+                yield from metrics_warnings(
+                    self.config.daemon_metrics_listen, self.config.gateway_metrics_listen, source
+                )
         for standby, pool, source in self._standing_by():
             yield from stopping_warnings(standby, pool, source, self._configured, self._abilities)
 

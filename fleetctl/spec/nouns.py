@@ -26,27 +26,14 @@ from fleetctl.model.services import (
     Standby,
     Tier,
 )
-from fleetctl.spec.documents import (
-    ColdStartDoc,
-    DirectionDoc,
-    Document,
-    FleetDoc,
-    GatewayDoc,
-    LocalDoc,
-    MixDoc,
-    PlacementDoc,
-    PoolDoc,
-    RateDoc,
-    RolloutDoc,
-    ScalingDoc,
-    ScheduleDoc,
-    ServiceDoc,
-    StandbyDoc,
-    TuningDoc,
-)
-from fleetctl.spec.entry_documents import ServiceQueueDoc
+from fleetctl.spec.document import Document
+from fleetctl.spec.documents import FleetDoc
+from fleetctl.spec.entry_documents import GatewayDoc, ServiceQueueDoc
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.spec.gateway_documents import TenantDoc
+from fleetctl.spec.pool_documents import LocalDoc, MixDoc, PlacementDoc, PoolDoc, StandbyDoc
+from fleetctl.spec.scaling_documents import DirectionDoc, RateDoc, ScalingDoc, ScheduleDoc, TuningDoc
+from fleetctl.spec.service_documents import ColdStartDoc, RolloutDoc, ServiceDoc
 from fleetctl.spec.signal_nouns import gpu_metrics, signals
 from fleetctl.spec.warm_up import calls
 
@@ -78,6 +65,7 @@ def service(doc: ServiceDoc, preset: Scaling) -> Service:
         queue=_queue(doc.queue),
         hosts=tuple(doc.hosts or ()),
         adapters=tuple(doc.adapters or ()),
+        labels=tuple(sorted((doc.labels or {}).items())),
     )
     if doc.queue is not None and doc.queue.timeout is not None:
         made = replace(made, queue_timeout_s=doc.queue.timeout)
@@ -215,6 +203,7 @@ def pool(doc: PoolDoc) -> Pool:
         Pool(name=PoolName(doc.name), gpu=tuple(doc.gpu), placement=where, local=_local(doc.local)),
         **_given(doc, min="min", max="max", price_per_hour="price_per_hour", lazy="lazy"),
         registry_mirrors=tuple(doc.registry_mirrors or ()),
+        labels=tuple(sorted((doc.labels or {}).items())),
     )
     return made if doc.standby is None else replace(made, standby=standby(doc.standby))
 

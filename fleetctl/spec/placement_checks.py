@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from fleetctl.catalog import load as load_catalog
 from fleetctl.model.services import Gpu, Service, same_product
-from fleetctl.spec.documents import FleetDoc, PoolDoc, ServiceDoc
+from fleetctl.spec.documents import FleetDoc
+from fleetctl.spec.pool_documents import PoolDoc
 from fleetctl.spec.problems import Problem
+from fleetctl.spec.service_documents import ServiceDoc
 from fleetctl.spec.suggestions import did_you_mean, nearest
 from fleetctl.spec.validation import Source
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from fleetctl.model.records import dataclass
 from fleetctl.model.services import Behavior, RatePolicy, Scaling
-from fleetctl.spec.documents import BehaviorDoc, DirectionDoc, PresetDoc
 from fleetctl.spec.files import read
 from fleetctl.spec.presets import Preset
+from fleetctl.spec.scaling_documents import BehaviorDoc, DirectionDoc, PresetDoc
 from fleetctl.spec.trees import Mapping, Node, plain
 from fleetctl.spec.units import duration_text, share_text
 

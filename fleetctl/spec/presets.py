@@ -6,12 +6,12 @@ from pathlib import Path
 from fleetctl.errors import NotFound
 from fleetctl.model.services import REACTIVE, Scaling
 from fleetctl.spec.checks import scaling_problems
-from fleetctl.spec.documents import PresetDoc
 from fleetctl.spec.files import SUFFIXES, read
 from fleetctl.spec.nouns import tuned
 from fleetctl.spec.parameters import parameter_problems
 from fleetctl.spec.preset_files import preset_names, presets_folder
 from fleetctl.spec.problems import FilesError, Problem
+from fleetctl.spec.scaling_documents import PresetDoc
 from fleetctl.spec.suggestions import did_you_mean, write_one_of
 from fleetctl.spec.validation import Source, validated
 

@@ -19,26 +19,15 @@ from fleetctl.model.services import (
     Standby,
 )
 from fleetctl.spec.daemon_documents import DaemonDoc
-from fleetctl.spec.documents import (
-    DOCUMENTS,
-    DirectionDoc,
-    Document,
-    FleetDoc,
-    GatewayDoc,
-    LocalDoc,
-    PlacementDoc,
-    PoolDoc,
-    PresetDoc,
-    ScalingDoc,
-    ScheduleDoc,
-    ServiceDoc,
-    SloDoc,
-    StandbyDoc,
-)
-from fleetctl.spec.entry_documents import AccessLogDoc, ServiceQueueDoc, TenantFileDoc
+from fleetctl.spec.document import Document
+from fleetctl.spec.documents import DOCUMENTS, FleetDoc
+from fleetctl.spec.entry_documents import AccessLogDoc, GatewayDoc, ServiceQueueDoc, TenantFileDoc
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.spec.gateway_documents import GatewayFileDoc, QueueDoc, TenantDoc
 from fleetctl.spec.gateway_file import GatewayConfig
+from fleetctl.spec.pool_documents import LocalDoc, PlacementDoc, PoolDoc, StandbyDoc
+from fleetctl.spec.scaling_documents import DirectionDoc, PresetDoc, ScalingDoc, ScheduleDoc
+from fleetctl.spec.service_documents import ServiceDoc, SloDoc
 from fleetctl.spec.signal_documents import SignalDoc
 from fleetctl.spec.suggestions import did_you_mean
 from fleetctl.spec.units import duration_text, share_text

@@ -16,7 +16,7 @@ from fleetctl.model.outside import (
     SqsSource,
 )
 from fleetctl.model.services import GpuMetrics
-from fleetctl.spec.documents import GpuMetricsDoc
+from fleetctl.spec.service_documents import GpuMetricsDoc
 from fleetctl.spec.signal_documents import (
     AzureQueueDoc,
     HttpDoc,

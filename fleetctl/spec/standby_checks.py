@@ -8,8 +8,9 @@ from fleetctl.decide.tiers import open_host, unsleepable, unstoppable
 from fleetctl.engines import engine
 from fleetctl.model.abilities import Abilities
 from fleetctl.model.services import Pool, Service, Standby, Tier
-from fleetctl.spec.documents import PoolDoc, ServiceDoc
+from fleetctl.spec.pool_documents import PoolDoc
 from fleetctl.spec.problems import Problem
+from fleetctl.spec.service_documents import ServiceDoc
 from fleetctl.spec.validation import Source
 
 TellAbilities = Callable[[str, Mapping[str, object]], Abilities]

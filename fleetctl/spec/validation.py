@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from fleetctl.spec.documents import Document
+from fleetctl.spec.document import Document
 from fleetctl.spec.problems import Problem, path_text
 from fleetctl.spec.suggestions import did_you_mean, nearest, snake_case, write_one_of
 from fleetctl.spec.trees import Items, Mapping, Node, Scalar, faults, line_at, plain
@@ -16,7 +16,9 @@ from fleetctl.spec.units import shown, sort_of
 
 ELSEWHERE = {
     "api_version": "the file is flat: kind, name, engine, model, gpu stand at its top",
-    "metadata": "the file is flat: name stands at its top",
+    "metadata": "the file is flat: name and labels stand at its top",
+    "annotations": "write labels: {team: search}",
+    "tags": "write labels: {team: search}",
     "spec": "the file is flat: what stands in spec stands at its top",
     "autoscaling": "write scaling",
     "min_replicas": "write scaling: {min: …}",
@@ -163,6 +165,8 @@ def _unknown(word: str, above: Sequence[str | int], kind: type[Document]) -> tup
     fields = tuple(_fields(_document_at(kind, above)))
     if better := nearest(word, fields):
         return f"unknown field; did you mean {better!r}?", f"write {better}"
+    if above and (better := nearest(word, kind.model_fields)):
+        return f"unknown field; did you mean {better!r} at the top?", f"write {better} at the top, beside name"
     leaves = dict(_leaves(kind))
     if better := nearest(word, leaves):
         return f"unknown field; did you mean {leaves[better]!r}?", f"write it at {leaves[better]}"

@@ -17,6 +17,9 @@ ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 METRIC_PATTERN = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 PATH_PATTERN = r"^/\S*$"
 MIRROR_PATTERN = r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/?$"
+LABEL_PATTERN = r"^([a-z0-9][a-z0-9.-]{0,252}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
+"""Labels are those of Kubernetes, so that those there are can be kept."""
 SETTING_PATTERN = r"^[a-z][a-z0-9_]{0,39}$"
 
 TEXT_CHARS_MAX = 4096
@@ -68,6 +71,17 @@ def matching(pattern: str, what: str, example: str) -> Callable[[object], str]:
         return found
 
     return read
+
+
+def label_value(value: object) -> str:
+    """The value of a label; it may be empty."""
+    found = text(value)
+    if not re.fullmatch(LABEL_VALUE_PATTERN, found):
+        raise Unfit(
+            f"{shown(found)} is no value of a label: at most 63 letters, digits, '-', '_' and '.'",
+            "write something like search",
+        )
+    return found
 
 
 def one_of(names: Sequence[str], what: str) -> Callable[[object], str]:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from fleetctl.decide.schedules import bounds
-from fleetctl.model.history import Interval
 from fleetctl.model.instances import Instance
 from fleetctl.model.ledger import Account, Amount, Use
 from fleetctl.model.records import dataclass
 from fleetctl.model.services import Schedule
 from fleetctl.views.fleet import FleetView
 from fleetctl.views.timetables import price_of_one, wanted_without
+from fleetctl.views.token_counts import NOTHING, TokenCount, together
 
 By = Literal["service", "pool", "provider", "market"]
 HOUR_S = 3600.0
@@ -56,8 +56,12 @@ class BookLine:
     unpriced_gpu_hours: float
     """Of `gpu_hours`, those whose price is unknown."""
     tokens: float | None
-    """Read and written; None: not counted, or not for all of it."""
+    """Read and written, as far as they were counted; None: none were."""
     dollars_per_million_tokens: float | None
+    at_most: bool = False
+    """Some tokens were not counted: a million cost no more than that."""
+    note: str = ""
+    """Why a million tokens' price is not known, or only what it is at most; empty: it is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +155,9 @@ _KEYS: Mapping[By, Callable[[Account], str]] = {
 }
 
 
-def book_lines(amounts: Iterable[Amount], by: By, tokens: Mapping[str, float | None]) -> list[BookLine]:
+def book_lines(amounts: Iterable[Amount], by: By, tokens: Mapping[str, TokenCount]) -> list[BookLine]:
     """One for each of what is asked for, the dearest first, then the total. `tokens` are by Service."""
+    amounts = tuple(amounts)
     sums: dict[str, dict[str, float]] = {}
     for one in amounts:
         for name in (_KEYS[by](one.account), TOTAL):
@@ -160,14 +165,36 @@ def book_lines(amounts: Iterable[Amount], by: By, tokens: Mapping[str, float | N
             held[one.account.use] = held.get(one.account.use, 0.0) + one.gpu_s / HOUR_S
             held["dollars"] = held.get("dollars", 0.0) + one.dollars
             held["unpriced"] = held.get("unpriced", 0.0) + one.unpriced_gpu_s / HOUR_S
-    every = [tokens.get(name) for name in sums if name not in (TOTAL, SHARED)]
-    whole = None if by != "service" or None in every else sum(one or 0.0 for one in every)
-    lines = [_book(name, held, whole if name == TOTAL else tokens.get(name)) for name, held in sums.items()]
+    lines = [_book(name, held, *_tokens_of(name, amounts, by, tokens)) for name, held in sums.items()]
     return sorted(lines, key=lambda one: (one.name == TOTAL, one.name == SHARED, -one.dollars, one.name))
 
 
-def _book(name: str, held: Mapping[str, float], tokens: float | None) -> BookLine:
+def _tokens_of(
+    name: str, amounts: Sequence[Amount], by: By, tokens: Mapping[str, TokenCount]
+) -> tuple[TokenCount, str]:
+    """The tokens of one line, and why they are not known."""
+    if name == SHARED:
+        return NOTHING, ""
+    used = {one.account.service for one in amounts if name in (TOTAL, _KEYS[by](one.account))} - {""}
+    if name != TOTAL:
+        apart = sorted(
+            one.account.service for one in amounts if one.account.service in used and _KEYS[by](one.account) != name
+        )
+        if apart:
+            return NOTHING, f"tokens are counted by service, and {apart[0]} was served by more than {name}"
+    counts = {service: tokens.get(service, NOTHING) for service in used}
+    found = together(counts)
+    lacking = [why for service, one in sorted(counts.items()) if (why := one.lacking(service))]
+    if name == TOTAL and (found.tokens is not None or by == "service"):
+        return found, ""  # the lines above it say what they lack
+    return found, "; ".join(lacking)
+
+
+def _book(name: str, held: Mapping[str, float], counted: TokenCount, note: str) -> BookLine:
     unpriced, dollars = held["unpriced"], held["dollars"]
+    tokens = counted.tokens
+    if unpriced and name not in (SHARED, TOTAL):
+        note = f"part of the price of {name} is not known, so no price of its tokens is"
     return BookLine(
         name=name,
         gpu_hours=sum(held.get(use, 0.0) for use in Use),
@@ -180,17 +207,9 @@ def _book(name: str, held: Mapping[str, float], tokens: float | None) -> BookLin
         tokens=tokens,
         # Part of a price is no price.
         dollars_per_million_tokens=dollars / tokens * 1e6 if tokens and not unpriced else None,
+        at_most=bool(tokens) and not unpriced and not counted.whole,
+        note=note,
     )
-
-
-def tokens_of(intervals: Iterable[Interval]) -> float | None:
-    """Read and written; None: not counted in some of them, or nothing came."""
-    total, any_came = 0.0, False
-    for one in intervals:
-        if one.input_tokens is None or one.output_tokens is None:
-            return None
-        total, any_came = total + one.input_tokens + one.output_tokens, True
-    return total if any_came else None
 
 
 def forecast_lines(view: FleetView) -> list[ForecastLine]:

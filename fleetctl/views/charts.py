@@ -20,6 +20,8 @@ _BLUE, _VERMILION, _GREEN, _ORANGE, _SKY, _PURPLE, _YELLOW, _GREY = 32, 166, 36,
 
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 _STEPS = (1, 2, 5)
+_ROW_STEPS = (1, 2, 3, 4, 5, 6, 8)
+"""Replicas a row of a chart may stand for: the finer, the better is ready told from desired where rows are few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +52,30 @@ class WaterfallRow:
     bars: tuple[Bar, ...]
     note: str = ""
     """Behind its time, where there is room."""
+    elapsed_s: float | None = None
+    """Seconds since it began, while it goes on: its open bar reaches so far. None: to the end of the picture."""
 
 
 def demand_chart(
-    points: Sequence[DemandPoint], *, width: int = 80, height: int = 12, ascii_only: bool = False, colour: bool = False
+    points: Sequence[DemandPoint],
+    *,
+    width: int = 80,
+    height: int = 12,
+    ascii_only: bool = False,
+    colour: bool = False,
+    back: bool = False,
 ) -> list[str]:
     """Demand as a line over the shaded area of ready replicas; the desired count is a rule where it differs.
 
     `height` is the most rows of the plot: it takes as many as give every replica the same whole number of rows, so
-    that a line above the shade always means more demand than capacity. A legend comes first, the time axis last.
+    that a line above the shade always means more demand than capacity. A legend comes first, the time axis last; with
+    `back` its times are counted back from the end.
     """
     width = max(width, WIDTH_LEAST)
     points = sorted(points, key=lambda point: point.t_s)
     values = [_known(value) for point in points for value in (point.demand, point.ready, point.desired)]
     top = max(1, math.ceil(max((value for value in values if value is not None), default=1) - 1e-9))
-    per_row = _nice(top / height) if top > height else 1 / (height // top)
+    per_row = _nice(top / height, _ROW_STEPS) if top > height else 1 / (height // top)
     rows = math.ceil(top / per_row - 1e-9)
     gutter = len(f"{rows * per_row:.0f}") + 2
     columns = width - gutter
@@ -88,14 +99,14 @@ def demand_chart(
 
     ruled = any(wish is not None and wish != have for wish, have in zip(desired, ready, strict=True))
     lines = [_legend(ruled, ascii_only, colour)]
-    labelled = _nice(max(per_row, 1, top / 6))
+    labelled = per_row * _nice(max(1.0, top / 6 / per_row)) if per_row > 1 else _nice(max(1, top / 6))
     for row in reversed(range(rows)):
         level = (row + 1) * per_row
         label = f"{level:.0f}" if math.isclose(level % labelled, 0, abs_tol=1e-6) or row == rows - 1 else ""
         label = label if math.isclose(level, round(level), abs_tol=1e-6) else ""
         edge = ("+" if label else "|") if ascii_only else ("┤" if label else "│")
         lines.append(f"{label:>{gutter - 2}} {edge}{_paint(cells[row], colour)}".rstrip())
-    return lines + _time_axis(span_s, columns, f"{0:>{gutter - 2}} ", ascii_only)
+    return lines + _time_axis(span_s, columns, f"{0:>{gutter - 2}} ", ascii_only, back=back)
 
 
 def waterfall(
@@ -111,7 +122,8 @@ def waterfall(
     if not rows:
         return ["no starts yet"]
     width = max(width, WIDTH_LEAST)
-    end_s = max(bar.start_s if bar.end_s is None else bar.end_s for row in rows for bar in row.bars) or 1.0
+    ends = [bar.start_s if bar.end_s is None else bar.end_s for row in rows for bar in row.bars]
+    end_s = max(*ends, *(row.elapsed_s or 0.0 for row in rows)) or 1.0
     gutter = min(max(len(row.label) for row in rows), width // 3) + 2
     totals = [_total(row) for row in rows]
     figures = max(len(total) for total in totals)
@@ -126,11 +138,12 @@ def waterfall(
         cells = [_BLANK] * columns
         for bar in row.bars:
             first = min(columns - 1, round(bar.start_s / end_s * columns))
-            last = columns if bar.end_s is None else round(bar.end_s / end_s * columns)
+            reached = row.elapsed_s if bar.end_s is None else bar.end_s
+            last = columns if reached is None else round(reached / end_s * columns)
             for column in range(first, max(last, first + 1) if bar.end_s != bar.start_s else last):
                 cells[column] = looks[bar.stage]
             if bar.end_s is None:
-                cells[-1] = _Cell(">" if ascii_only else "▸", looks[bar.stage].colour)
+                cells[max(first, last - 1)] = _Cell(">" if ascii_only else "▸", looks[bar.stage].colour)
         label = _shorten(row.label, gutter - 2, ascii_only)
         note = f"  {row.note}" if noted and row.note else ""
         lines.append(f"{label:<{gutter - 2}} {edge}{_paint(cells, colour)} {total:>{figures}}{note}")
@@ -218,11 +231,11 @@ def _known(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _nice(least: float) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50 … that is not below `least`."""
+def _nice(least: float, steps: Sequence[int] = _STEPS) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50 … that is not below `least`; or of other steps and their tens."""
     power = 1
     while True:  # ends: `power` outgrows any number
-        for step in _STEPS:
+        for step in steps:
             if step * power >= least - 1e-9:
                 return step * power
         power *= 10
@@ -388,8 +401,11 @@ def _paint(cells: Iterable[_Cell], colour: bool) -> str:
     return "".join(text)
 
 
-def _time_axis(span_s: float, columns: int, before: str, ascii_only: bool) -> list[str]:
-    """A rule with marks at round times, and the times under it; `before` stands left of the corner."""
+def _time_axis(span_s: float, columns: int, before: str, ascii_only: bool, *, back: bool = False) -> list[str]:
+    """A rule with marks at round times, and the times under it; `before` stands left of the corner.
+
+    With `back` the times are those before the right end.
+    """
     gutter = len(before) + 1
     room = 9  # columns from mark to mark: the longest time, `12h30m`, and air
     step_s = next((step for step in _STEPS_S if span_s / step <= columns / room), _STEPS_S[-1])
@@ -398,8 +414,10 @@ def _time_axis(span_s: float, columns: int, before: str, ascii_only: bool) -> li
     names = [" "] * (columns + gutter)
     for mark_s in marks:
         at = min(columns - 1, round(mark_s / span_s * columns)) if span_s > 0 else 0
-        rule[at] = "+" if ascii_only else "┬"
         name = _time(mark_s, span_s)
+        if back:
+            at, name = columns - 1 - at, f"-{name}" if mark_s else "now"
+        rule[at] = "+" if ascii_only else "┬"
         begin = min(at + gutter, columns + gutter - len(name))
         names[begin : begin + len(name)] = name
     corner = "+" if ascii_only else "└"
@@ -422,7 +440,7 @@ def _total(row: WaterfallRow) -> str:
     ends = [bar.end_s for bar in row.bars]
     known = [end_s for end_s in ends if end_s is not None]
     if len(known) < len(ends):
-        return "going on"
+        return "going on" if row.elapsed_s is None else f"{_seconds(row.elapsed_s)} so far"
     return _seconds(max(known) - min(bar.start_s for bar in row.bars))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fleetctl.model.decisions import Decision, Event
+from fleetctl.views.holds import because
 from fleetctl.views.looks import Look
 
 
@@ -49,7 +50,7 @@ def _standing(look: Look, name: str, decision: Decision) -> Told:
         subject=f"service/{name}",
         kind=direction(decision),
         what=f"hold {decision.desired}" if not change else f"{decision.current} → {decision.desired}",
-        reason=decision.reason,
+        reason=because(decision),
         stands=True,
     )
 

@@ -12,6 +12,7 @@ from fleetctl.model.decisions import Decision
 from fleetctl.model.names import ServiceName
 from fleetctl.store import SqlStore
 from fleetctl.views.figures import ago, dollars, figure, several
+from fleetctl.views.holds import clock, hold_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ def explained(decision: Decision, now: float, *, without: Sequence[Counterfactua
         f"service/{decision.service}  {change}  at {when} ({ago(now - decision.at)} ago)",
         f"  because   {decision.reason}",
         f"  bound by  {decision.binding}",
+        *hold_lines(decision, now),
         "",
         f"  measured  {_load(decision)}; {decision.ready} of {several(decision.current, 'replica')} ready",
         f"  target    {decision.target:g} requests a replica",
@@ -56,7 +58,8 @@ def explained(decision: Decision, now: float, *, without: Sequence[Counterfactua
     width = max((len(note.stage) for note in decision.stages), default=0)
     for note in decision.stages:
         value = "" if note.value is None else str(note.value)
-        lines.append(f"  {note.stage:<{width}}  {value:>4}  {note.note}".rstrip())
+        until = f"; until {clock(note.until, now)}" if note.until is not None else ""
+        lines.append(f"  {note.stage:<{width}}  {value:>4}  {note.note}{until}".rstrip())
     if without:
         lines.append("")
         lines += [f"  without {one.without} it would be {one.desired}" for one in without]

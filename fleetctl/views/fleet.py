@@ -7,7 +7,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from fleetctl.decide.standing import blocked, own_pool, standby_of, standby_slots
+from fleetctl.decide.standing import blocked, own_pool, standby_of
 from fleetctl.model.decisions import Decision, Memory
 from fleetctl.model.images import pinned
 from fleetctl.model.instances import Instance, InstancePhase, Wanted
@@ -18,7 +18,9 @@ from fleetctl.model.rollouts import Rollout, RolloutState
 from fleetctl.model.services import Pool, Tier
 from fleetctl.model.snapshots import Intent, Lease, State
 from fleetctl.store import Memo, SqlStore
+from fleetctl.views.holds import because
 from fleetctl.views.promise import Promise, promise
+from fleetctl.views.standbys import standby_figure
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class ServiceRow:
     target: float
     standby_ready: int
     standby_wanted: int
+    """Of use: never more than `max` leaves beside what serves."""
     tier: str
     price_per_hour: float | None
     """Of its serving Replicas."""
@@ -64,6 +67,10 @@ class ServiceRow:
     promise: Promise = Promise(ttft_s=None, kept=None)
     held_by_hand: bool = False
     """By `pause`, until `resume`."""
+    standby_why: str = ""
+    """Why fewer are wanted than the file says, or fewer are there than are wanted; empty: neither is so."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """As its file has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +87,8 @@ class ReplicaRow:
     origin: str
     age_s: float
     ready_after_s: float | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of its Service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +105,8 @@ class InstanceRow:
     failure: str | None
     orphan: bool
     """No declared Pool claims it."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of its Pool, or of the Service whose own that is."""
 
 
 _WAYS = ("by_service", "by_instance", "by_pool", "instance_of", "gpus_used")
@@ -180,6 +191,13 @@ class FleetView:
         return named.get(intent.service.pool_name) or own_pool(intent.service)
 
     @property
+    def pool_labels(self) -> dict[str, dict[str, str]]:
+        """By Pool; a Service's own Pool has the Service's."""
+        own = {intent.service.name: intent.service.labels for intent in self.intents if intent.service.pool is None}
+        declared = {pool.name: pool.labels for pool in self.pools}
+        return {str(name): dict(labels) for name, labels in (*own.items(), *declared.items())}
+
+    @property
     def live_instances(self) -> list[Instance]:
         return [instance for instance in self.instances if not instance.over]
 
@@ -257,6 +275,14 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
     desired = decision.desired if decision is not None else service.scaling.min
     pool = view.pool_of(intent)
     standby = standby_of(pool, service)
+    slots = standby_figure(
+        intent,
+        pool,
+        decision,
+        serving=len(serving),
+        ready=standby_ready(view, intent, pool, standby.tier),
+        waits=view.refused.get(service.name, "") or _full(view, pool),
+    )
     price = _price_of(view, serving)
     silent = _silent(replicas, decision)
     rollout = view.rollout_of(intent)
@@ -275,12 +301,13 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         concurrency_most=decision.concurrency_most if decision else None,
         queued=decision.queued if decision else None,
         target=service.target_concurrency,
-        standby_ready=standby_ready(view, intent, pool, standby.tier),
-        standby_wanted=standby_slots(standby, service, decision.standby if decision else None),
+        standby_ready=slots.ready,
+        standby_wanted=slots.wanted,
+        standby_why=slots.why,
         tier=standby.tier,
         price_per_hour=price,
         endpoint=f"{view.endpoint}/{service.name}/v1",
-        reason=decision.reason if decision else "no decision yet",
+        reason=because(decision) if decision else "no decision yet",
         trouble=_trouble(state, ready, decision, silent)
         or _over_budget(view, service.name, replicas)
         or _no_room(view, pool, replicas)
@@ -294,6 +321,7 @@ def _service_row(view: FleetView, intent: Intent) -> ServiceRow:
         oldest_wait_s=None if load is None else load.oldest_wait_s,
         promise=promise(service.slo, tally.ttft if tally is not None else None),
         held_by_hand=intent.up and intent.override is not None and intent.override.held,
+        labels=dict(service.labels),
     )
 
 
@@ -337,10 +365,15 @@ def _over_budget(view: FleetView, service: str, replicas: Sequence[Replica]) -> 
 def _no_room(view: FleetView, pool: Pool, replicas: Sequence[Replica]) -> str:
     """Replicas that wait for a Slot in a Pool that may not grow wait for ever unless somebody acts."""
     waiting = sum(1 for replica in replicas if replica.instance is None)
-    held = sum(1 for instance in view.by_pool.get(pool.name, ()) if not instance.over)
-    if not waiting or held < pool.max:
+    if not waiting or not _full(view, pool):
         return ""
     return f"{waiting} of its replicas wait for a slot: pool {pool.name} has its max of {pool.max} instances"
+
+
+def _full(view: FleetView, pool: Pool) -> str:
+    """That the Pool may not grow; empty: it may."""
+    held = sum(1 for instance in view.by_pool.get(pool.name, ()) if not instance.over)
+    return f"pool {pool.name} has its max of {pool.max} instances" if held >= pool.max else ""
 
 
 _ROLLING = {RolloutState.GOING: "rolling", RolloutState.PAUSED: "paused", RolloutState.ABORTED: "aborted"}
@@ -421,6 +454,7 @@ def _price_of(view: FleetView, replicas: Sequence[Replica]) -> float | None:
 
 
 def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow]:
+    labels = {intent.service.name: dict(intent.service.labels) for intent in view.intents}
     return [
         ReplicaRow(
             name=replica.id,
@@ -434,6 +468,7 @@ def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow
             origin=replica.origin,
             age_s=view.at - replica.created_at,
             ready_after_s=None if replica.ready_at is None else replica.ready_at - replica.created_at,
+            labels=labels.get(replica.service, {}),
         )
         for replica in (view.replicas if service is None else view.replicas_of(service))
     ]
@@ -441,6 +476,7 @@ def replica_rows(view: FleetView, service: str | None = None) -> list[ReplicaRow
 
 def instance_rows(view: FleetView) -> list[InstanceRow]:
     claimed = {intent.service.pool_name for intent in view.intents} | {pool.name for pool in view.pools}
+    labels = view.pool_labels
     return [
         InstanceRow(
             name=instance.id,
@@ -454,6 +490,7 @@ def instance_rows(view: FleetView) -> list[InstanceRow]:
             age_s=view.at - instance.created_at,
             failure=instance.failure,
             orphan=instance.pool not in claimed,
+            labels=labels.get(instance.pool, {}),
         )
         for instance in sorted(view.live_instances, key=lambda instance: (instance.pool, instance.created_at))
     ]

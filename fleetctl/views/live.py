@@ -37,6 +37,8 @@ class Live:
         self._wanted: tuple[tuple[Intent, ...], tuple[Pool, ...]] = ((), ())
         self._due_at = 0.0
         self._behind = False
+        """Whether the store has changed since machines were read."""
+        self._machines_at = 0.0
         self._events: tuple[Event, ...] = ()
         self._starts: tuple[Start, ...] = ()
         self._view: FleetView | None = None
@@ -62,6 +64,7 @@ class Live:
             starts=self._starts,
             traces=self._traces.points,
             stands=self._traces.stands,
+            machines_at=self._machines_at if self._behind else None,
             whole=not first,
             max_cost_per_hour=self._max_cost,
         )
@@ -94,6 +97,7 @@ class Live:
         self._rows = service_rows(self._view)
         self._behind = not due
         if due:
+            self._machines_at = now
             wait_s = (time.thread_time() - began_s) / MACHINES_SHARE
             self._due_at = time.monotonic() + min(MACHINES_WAIT_MAX_S, wait_s)
 

@@ -56,6 +56,8 @@ class Look:
     """By Service, oldest first."""
     stands: Mapping[str, float] = field(default_factory=dict)
     """By Service: since when its newest Decision says what it says, in Unix seconds."""
+    machines_at: float | None = None
+    """When machines and replicas were read, in Unix seconds; None: with this look."""
     whole: bool = True
     """False: what lies back is not read yet; the next look has it."""
     max_cost_per_hour: float | None = None
@@ -65,6 +67,11 @@ class Look:
         """How old the newest Decision is, 0 where the clock was set back since; None: there is none."""
         newest = max((one.at for one in self.view.decisions.values()), default=None)
         return None if newest is None else max(0.0, self.at - newest)
+
+    @property
+    def machines_age_s(self) -> float:
+        """How long ago machines and replicas were read, where they have changed since; 0: they are as they are."""
+        return 0.0 if self.machines_at is None else max(0.0, self.at - self.machines_at)
 
     def decision(self, service: str) -> Decision | None:
         return self.view.decisions.get(service)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from fleetctl.sim.clairvoyant import Clairvoyant
 from fleetctl.sim.contest import Played, Setting
-from fleetctl.sim.service_world import Report
+from fleetctl.sim.reports import Report
 from fleetctl.sim.sweep import front
 from fleetctl.sim.traces import Trace
 from fleetctl.views.charts import sparkline

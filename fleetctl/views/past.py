@@ -4,13 +4,16 @@ import time
 from typing import Final
 
 from fleetctl.controller.journal import read
+from fleetctl.decide.standing import standby_of
 from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.decisions import Decision
 from fleetctl.model.snapshots import Intent, Lease
 from fleetctl.store import SqlStore
 from fleetctl.views.fleet import FleetView, ServiceRow, worst_first
+from fleetctl.views.holds import because
 from fleetctl.views.looks import EVENTS_MAX, STARTS_MAX, TRACE_S, Look
 from fleetctl.views.promise import Promise
+from fleetctl.views.standbys import standby_figure
 from fleetctl.views.traces import SPACING_S, Traces
 
 _EVENTS_READ: Final = 20 * EVENTS_MAX
@@ -109,6 +112,12 @@ def past_row(view: FleetView, intent: Intent, decision: Decision) -> ServiceRow:
     scaling = intent.service.scaling
     load = decision.inputs.load if decision.inputs is not None else None
     moving = decision.desired != decision.ready
+    seen = decision.inputs
+    pool = view.pool_of(intent)
+    slots = standby_figure(
+        intent, pool, decision, serving=decision.desired, ready=seen.standby if seen is not None else 0
+    )
+    why = "not recorded: an older fleetctl decided this" if seen is None else slots.why
     state = (
         "failing" if decision.binding == "failures"
         else "held" if decision.concurrency is None
@@ -129,12 +138,13 @@ def past_row(view: FleetView, intent: Intent, decision: Decision) -> ServiceRow:
         concurrency_most=decision.concurrency_most,
         queued=decision.queued,
         target=decision.target,
-        standby_ready=decision.inputs.standby if decision.inputs is not None else 0,
-        standby_wanted=decision.standby or 0,
-        tier="",
+        standby_ready=slots.ready,
+        standby_wanted=slots.wanted if seen is not None else 0,
+        standby_why=why,
+        tier=standby_of(pool, intent.service).tier,
         price_per_hour=decision.price_per_hour,
         endpoint="",
-        reason=decision.reason,
+        reason=because(decision),
         trouble=decision.trouble,
         decided_at=decision.at,
         age_s=view.at - (intent.created_at or intent.changed_at),

@@ -23,7 +23,7 @@ from fleetctl.model.nodes import Artifact, Feed, Peer
 KEY = bytes(range(32))
 WEIGHTS = Artifact(kind="weights", name="s3://models/tiny")
 QUICK = Patience(connect_s=1.0, silent_s=1.0, starved_s=5.0, know_s=0.5)
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 
 def content(size: int, seed: int = 1) -> bytes:

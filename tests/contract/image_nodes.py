@@ -4,6 +4,8 @@ import base64
 import gzip
 import hashlib
 import io
+import ipaddress
+import itertools
 import json
 import os
 import platform
@@ -25,6 +27,7 @@ import psutil
 import pytest
 import requests
 from aiohttp import web
+from ports import FIRST, free_port
 
 from fleetctl.agent.chunks.serve import PeerServer
 from fleetctl.agent.chunks.store import Store
@@ -38,13 +41,14 @@ from fleetctl.model.names import InstanceId
 from fleetctl.model.nodes import Artifact, Feed, Peer
 from fleetctl.model.services import LocalMachine
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 KEY = bytes(range(32))
 DOCKER = "application/vnd.docker"
 MANIFEST = f"{DOCKER}.distribution.manifest.v2+json"
 INDEX = f"{DOCKER}.distribution.manifest.list.v2+json"
 ELSEWHERE = "s390x"
 """The architecture of no machine that runs these tests."""
+_marks = itertools.count(1)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -55,13 +59,17 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 def docker_daemon(*options: str, place: Path | None = None, pid: Path | None = None) -> Iterator[str]:
     """The address of a daemon of one's own; skips the test where none can be had.
 
-    `place`: of its images; `pid`: of its file of that name.
+    `place`: of its images; `pid`: of its file of that name. Where the options say nothing of a bridge it gets one of
+    its own: two daemons on `docker0` give out the same addresses, and each clears the other's rules when it starts.
     """
     if os.getuid() != 0 or shutil.which("dockerd") is None or shutil.which("docker") is None:
         pytest.skip("needs root, dockerd and docker (apt-get install docker.io) to start a daemon of its own")
     # Not tmp_path: its length would not leave room for a socket's name.
     root = Path(tempfile.mkdtemp(prefix="fleetctl-dockerd-"))
     host = f"unix://{root}/docker.sock"
+    bridge = None if any(option.startswith("--bridge") for option in options) else _bridge()
+    if bridge is not None:
+        options = (*options, f"--bridge={bridge}", "--iptables=false", "--ip6tables=false")
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -86,8 +94,21 @@ def docker_daemon(*options: str, place: Path | None = None, pid: Path | None = N
         process.send_signal(signal.SIGTERM)
         process.wait(BOUND_S)
         _, left = psutil.wait_procs(members, timeout=BOUND_S)
+        if bridge is not None:
+            subprocess.run(["ip", "link", "del", bridge], check=True, timeout=BOUND_S)
         assert left == []
         shutil.rmtree(root)
+
+
+def _bridge() -> str:
+    """The name of a network bridge that is nobody else's, with fourteen addresses; containers reach this machine."""
+    number = free_port()
+    name = f"fb-{number}"
+    first = ipaddress.IPv4Address("100.64.0.0") + 16 * (number - FIRST)  # shared address space: no host's own network
+    for words in (("link", "add", name, "type", "bridge"), ("addr", "add", f"{first + 1}/28", "dev", name)):
+        subprocess.run(["ip", *words], check=True, timeout=BOUND_S)
+    subprocess.run(["ip", "link", "set", name, "up"], check=True, timeout=BOUND_S)
+    return name
 
 
 def docker(
@@ -209,7 +230,13 @@ class RealRegistry:
 
     @property
     def sent(self) -> int:
-        """Bytes of answers to GET since it is up."""
+        """Bytes of answers to GET since it is up. It logs an answer after it has sent it: one more is awaited."""
+        mark = f"mark-{next(_marks)}"
+        requests.get(f"http://{self.address}/v2/{mark}/tags/list", timeout=BOUND_S)
+        deadline = time.monotonic() + BOUND_S
+        while mark not in self.log.read_text():
+            assert time.monotonic() < deadline, "it logs nothing"
+            time.sleep(0.01)
         lines = re.findall(r'"GET /v2/\S+ HTTP/1\.1" 20\d (\d+)', self.log.read_text())
         return sum(map(int, lines))
 
@@ -218,9 +245,7 @@ class RealRegistry:
 def real_registry(folder: Path) -> Iterator[RealRegistry]:
     if shutil.which("docker-registry") is None:
         pytest.skip("needs docker-registry (apt-get install docker-registry)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     settings = folder / "registry.yml"
     settings.write_text(
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/blobs}}}}\n"
@@ -235,7 +260,7 @@ def real_registry(folder: Path) -> Iterator[RealRegistry]:
             try:
                 if requests.get(f"http://{address}/v2/", timeout=1.0).ok:
                     break
-            except requests.ConnectionError:
+            except requests.RequestException:
                 assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
         yield RealRegistry(address, log)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from docs_pages import ROOT, blocks
+from ports import free_port
 
 PAGES = sorted({block.page for block in blocks("python")})
 COMMAND_S = 90.0
@@ -42,9 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where a reader is who has followed the README: the files of `init`, the fleet up, a week's traffic at hand."""
     made = tmp_path_factory.mktemp("f")
     run(["-m", "fleetctl", "init"], made)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = made / "fleet/fleet.yaml"
     settings.write_text(settings.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
     chat = made / "fleet/chat.yaml"

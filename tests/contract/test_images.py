@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 ALONE = ("--bridge=none", "--iptables=false")
 """Several daemons in one network: none has a bridge of its own."""
 MB = 1024 * 1024
-BOUND_S = 60.0
+BOUND_S = 100.0
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def test_what_is_printed_is_the_file_and_nothing_else(folder: Path) -> None:
     ("words", "code", "said"),
     [
         (("import", "skyy", "task.yaml"), 2, "did you mean sky?"),
-        (("import", "dstack", "task.yaml"), 2, "only services are imported"),
+        (("import", "dstack", "task.yaml"), 2, "fleetctl import sky task.yaml"),
         (("import", "sky", "nothing.yaml"), 4, "cannot be read"),
     ],
 )

@@ -26,7 +26,7 @@ from fleetctl.paths import Home
 from fleetctl.providers import Setup, load, names
 from fleetctl.providers.local import LocalProvider
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 ENGINE = Path(__file__).with_name("tiny_engine.py")
 SOURCE = Path(__file__).parents[2]
 FLEET = "test-fleet"

@@ -20,6 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import fleetctl
+from fleetctl.agent.failures import port_taken
 
 ROOT = Path(fleetctl.__file__).parents[1]
 """Where `python -m fleetctl.rehearsal` finds the package, installed or not."""
@@ -28,7 +29,7 @@ MODEL = "hf://acme/tiny-8b@1f2e3d"
 
 SENTENCE = "No model was run; a rehearsal engine wrote these words. "
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 """Far above what anything here takes, so that only an engine that hangs meets it, on the slowest machine too."""
 
 POLL_S = 0.01
@@ -473,7 +474,7 @@ async def test_sleep_cuts_running_answers_short(http: aiohttp.ClientSession) -> 
 
 
 async def test_a_waking_goes_on_when_its_caller_gives_up(http: aiohttp.ClientSession) -> None:
-    with engine("--wake-s", "0.3") as running:
+    with engine("--wake-s", "1.5") as running:
         await ready(http, running)
         await status(http, running, "/sleep", method="POST")
 
@@ -588,6 +589,7 @@ def test_a_port_in_use_is_one_sentence_and_status_7(plain: Running) -> None:
     assert done.stdout == ""
     expected = f"rehearsal: port {port} of 127.0.0.1 is in use; choose another with --port, or --port 0\n"
     assert done.stderr == expected
+    assert port_taken(expected.encode()), "a Node then starts it at another port"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from ports import free_port
 
 Value = TypeVar("Value")
 
@@ -183,12 +184,6 @@ def until(what: str, look: Callable[[], Value | None], *, within_s: float, every
             return found
         assert time.monotonic() < deadline, f"{what}: not within {within_s:g} s"
         time.sleep(every_s)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import aiohttp
 import psutil
-from fleet_home import ENDS_S, fleet_text, free_port
+from fleet_home import COMMAND_S, ENDS_S, fleet_text
+from ports import free_port
 
 from fleetctl.controller.clock import SystemClock
 from fleetctl.controller.controllers import Controller, Ticked
@@ -29,6 +30,9 @@ from fleetctl.spec.load import load
 from fleetctl.spec.revision import revision
 from fleetctl.store import SqlStore
 from fleetctl.wiring import connected, fleet_store, holder_is_dead, this_holder
+
+GONE_S = 60.0
+"""From the intent to have nothing until nothing is there."""
 
 JOIN = """
 import asyncio, pathlib, sys
@@ -72,7 +76,7 @@ class Fleet:
         assert process.stdout is not None
         made = JoinedGateway(process=process, url="")
         self.joined.append(made)
-        async with asyncio.timeout(ENDS_S):
+        async with asyncio.timeout(COMMAND_S):
             made.url = f"http://{(await process.stdout.readline()).decode().strip()}"
         assert made.url != "http://", "it did not start"
         return made
@@ -87,7 +91,7 @@ class Fleet:
         assert process.stdout is not None
         made = JoinedGateway(process=process, url="")
         self.joined.append(made)
-        async with asyncio.timeout(ENDS_S):
+        async with asyncio.timeout(COMMAND_S):
             made.url = (await process.stdout.readline()).decode().strip().removesuffix("/v1")
         assert made.url.startswith("http://"), "it did not start"
         return made
@@ -168,7 +172,7 @@ async def several_gateways(
                     await gateway.end()
                 for one in declared.services:
                     store.set_up(one.name, False, at=time.time())
-                async with asyncio.timeout(ENDS_S):
+                async with asyncio.timeout(GONE_S):
                     while any(not row.over for row in store.load().instances.values()):
                         assert not running.done(), running.exception()
                         await asyncio.sleep(0.1)

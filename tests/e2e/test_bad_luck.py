@@ -271,7 +271,7 @@ def restless() -> Iterator[FleetHome]:
 async def test_an_engine_that_crashes_is_replaced_and_traffic_goes_on(restless: FleetHome) -> None:
     found: list[Answer] = []
     crashes = 2
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 120.0
 
     async with client() as session:
         while True:
@@ -282,10 +282,11 @@ async def test_an_engine_that_crashes_is_replaced_and_traffic_goes_on(restless: 
             if len(died) >= crashes:
                 break
             assert time.monotonic() < deadline, "it does not crash"
-        last = await ask(session, f"{restless.url}/crash", tokens=5)
+        # The first of them may run in the very moment of the next crash, the second then does not.
+        last = [await ask(session, f"{restless.url}/crash", tokens=5) for _ in range(2)]
 
     lost = [answer for answer in found if not answer.whole(5)]
-    assert last.whole(5)
+    assert any(answer.whole(5) for answer in last)
     assert len(lost) <= len(died) + 1, "only what ran when it crashed is lost"
     assert "--crash-after-s asks for that" in died[-1]["message"], "its last words are told"
 

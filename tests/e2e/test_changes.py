@@ -1,13 +1,7 @@
 """Plan, change, go back: by the command line, against a fleet that is declared, and one that runs."""
 
 import json
-import os
-import pty
 import re
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +9,7 @@ from typing import Any
 import paper_cloud
 import pytest
 from fleet_home import FleetHome, fleet_home, fleet_text, service_text, until
+from terminals import at_terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -217,25 +212,10 @@ def test_apply_is_held_against_the_limit_before_anything_is_stored(bare: FleetHo
 
 
 def test_no_input_asks_nobody_at_a_terminal_too(bare: FleetHome) -> None:
-    ours, theirs = pty.openpty()
-    environment = {name: value for name, value in bare.environment.items() if name != "CI"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fleetctl", "apply", "-f", str(files(bare)), "--no-input"],
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        cwd=bare.files,
-    )
-    os.close(theirs)
-    try:
-        _, err = process.communicate(timeout=60.0)
-    finally:
-        process.kill()
-        os.close(ours)
+    talk = at_terminal(bare, "apply", "-f", files(bare), "--no-input")
 
-    assert process.returncode == 3
-    assert b"--yes" in err
+    assert talk.code == 3
+    assert "--yes" in talk.err
 
 
 # contexts
@@ -271,28 +251,8 @@ def test_a_context_that_wants_its_name_is_not_content_with_yes(bare: FleetHome) 
     bare.run("context", "add", "prod", "--home", bare.root, "--typed")
 
     for code, answer in ((3, "y\n"), (0, "prod\n")):
-        ours, theirs = pty.openpty()
-        environment = {name: value for name, value in bare.environment.items() if name != "CI"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fleetctl", "apply", "-f", str(files(bare)), "--yes"],
-            stdin=theirs,
-            stdout=subprocess.DEVNULL,
-            stderr=theirs,
-            env=environment,
-            cwd=bare.files,
-        )
-        os.close(theirs)
-        try:
-            said, deadline = b"", time.monotonic() + 60.0
-            while b"(prod): " not in said:
-                assert time.monotonic() < deadline, said
-                if select.select([ours], [], [], 1.0)[0]:
-                    said += os.read(ours, 4096)
-            os.write(ours, answer.encode())
-            assert process.wait(60.0) == code
-        finally:
-            process.kill()
-            os.close(ours)
+        talk = at_terminal(bare, "apply", "-f", files(bare), "--yes", asked="(prod): ", answer=answer)
+        assert talk.code == code
 
     assert bare.run("ps", "-a", "-o", "name").out == "service/chat\n"
 

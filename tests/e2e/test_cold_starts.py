@@ -11,6 +11,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ATTRIBUTED_LEAST = 0.98
 """Of a start's wall time, in named stages."""
 BOOT_S, IMAGE_S, WEIGHTS_S, LOAD_S = 1.5, 2.0, 1.0, 1.0
+EARLY_S, LATE_S = 0.1, 3.0
+"""What a stage may be off: clocks before, and a busy machine after."""
 FLEET = f"""\
 kind: fleet
 name: starts
@@ -58,8 +60,8 @@ def test_every_second_of_a_start_has_a_name(bare: FleetHome) -> None:
     took = {stage["stage"]: stage["p50_s"] for stage in origin["stages"]}
     assert set(took) == {"launch", "boot", "apply", "image", "weights", "engine", "settle"}
     assert took["launch"] + took["boot"] >= BOOT_S
-    assert took["image"] == pytest.approx(IMAGE_S, abs=1.0)
-    assert took["weights"] == pytest.approx(WEIGHTS_S, abs=0.8)
+    assert IMAGE_S - EARLY_S <= took["image"] <= IMAGE_S + LATE_S
+    assert WEIGHTS_S - EARLY_S <= took["weights"] <= WEIGHTS_S + LATE_S
     assert LOAD_S <= took["engine"] < origin["p50_s"]
     assert origin["p50_s"] >= BOOT_S + max(IMAGE_S, WEIGHTS_S) + LOAD_S
     assert cold["cold"]["seconds"] == origin["p50_s"]

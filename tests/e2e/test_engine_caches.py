@@ -1,6 +1,7 @@
 """What one machine's engine compiled, found by an engine on another; both warmed up before they serve."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from fleetctl.paths import Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+LOOKED_S = 3.0
+"""A tick that ended so much later began later, too: ten periods."""
 FLEET = """\
 kind: fleet
 name: caches
@@ -39,11 +42,18 @@ def test_the_second_machine_compiles_nothing() -> None:
         here.run("up", "-f", "fleet.yaml")
         here.run("daemon", "start")
         (first,) = look(home).machines
-        until("saved", lambda: any((home.machines / first / "store" / "names").glob("*.json")), within_s=30.0)
+        until("saved", lambda: any((home.machines / first / "store" / "names").glob("*.json")), within_s=60.0)
+        saved_at = time.time()
+        until("the controller has looked since", lambda: ticked_at(here) > saved_at + LOOKED_S, within_s=60.0)
 
         here.write("fleet.yaml", FLEET.format(port=here.port, replicas=2))
         here.run("up", "-f", "fleet.yaml")
-        until("two", lambda: len(look(home).engines) == 2, within_s=30.0)
+        until(
+            "both have compiled, or found it, and warmed up",
+            lambda: here.run("ps", "-o", "json").json()["items"][0]["ready"] == 2,
+            within_s=60.0,
+            every_s=0.5,
+        )
         logs = logs_of(here, home)
         stages = [stages_in(path) for path in home.machines.glob("*/replicas/*.json")]
         here.run("daemon", "stop")
@@ -55,6 +65,12 @@ def test_the_second_machine_compiles_nothing() -> None:
     assert len(found) == 1
     assert sorted("cache" in names for names in stages) == [False, True]
     assert all(names[-2:] == ["engine", "warm_up"] for names in stages)
+
+
+def ticked_at(here: FleetHome) -> float:
+    """When the last tick of the daemon ended."""
+    age_s: float = here.run("daemon", "status", "-o", "json").json()["tick_age_s"]
+    return time.time() - age_s
 
 
 def logs_of(here: FleetHome, home: Home) -> dict[str, str]:

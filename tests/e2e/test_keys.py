@@ -1,5 +1,6 @@
 """A fleet whose gateway asks for keys: made, used, limited, revoked; the key itself stays with its owner alone."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import pytest
 from fleet_home import FleetHome, fleet_home, fleet_text, service_text, until
 
@@ -17,8 +19,8 @@ from fleetctl.store import open_store
 
 AT_ONCE_S = 1.0
 """How soon a key that is revoked opens nothing any more."""
-TOLD_S = 15.0
-"""How soon what was used is stored: the gateway is asked every five seconds."""
+TOLD_S = 60.0
+"""How soon what was used is stored: the gateway is asked every five seconds; the rest is for a busy computer."""
 REQUESTS = 3
 """A minute, of the tenant that has a limit."""
 
@@ -62,7 +64,14 @@ def made(fleet: FleetHome, *words: str) -> dict[str, Any]:
 
 
 def refused_within(fleet: FleetHome, key: str, seconds: float) -> None:
-    until("the key opens nothing", lambda: ask(fleet, key).status == 401, within_s=seconds, every_s=0.02)
+    """No request that is sent later than that gets in; one that was sent before may be answered whenever it is."""
+    deadline = time.monotonic() + seconds
+    while True:
+        sent_at = time.monotonic()
+        if ask(fleet, key).status == 401:
+            return
+        assert sent_at < deadline, f"the key still opens after {seconds:g} s"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +198,20 @@ def test_keys_are_in_no_file_and_in_no_command_line(fleet: FleetHome) -> None:
 
     secrets = [key[11:].encode() for key in keys]
     read = 0
-    for file in (found for found in fleet.root.rglob("*") if found.is_file()):
-        content = file.read_bytes()
+    for file in fleet.root.rglob("*"):
+        if not file.is_file():
+            continue
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError:  # replaced by its next version just now
+            continue
         read += len(content)
         assert not any(secret in content for secret in secrets), file
     assert read > 10_000, "there is something to look at"
     for process in fleet.processes():
-        words = "\0".join(process.cmdline()).encode()
-        assert not any(secret in words for secret in secrets)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words = "\0".join(process.cmdline()).encode()
+            assert not any(secret in words for secret in secrets)
 
 
 def test_an_open_fleet_asks_for_none_as_soon_as_its_file_says_so(fleet: FleetHome) -> None:
@@ -204,12 +219,12 @@ def test_an_open_fleet_asks_for_none_as_soon_as_its_file_says_so(fleet: FleetHom
     closed = file.read_text()
     file.write_text(closed.replace("gateway: {listen:", "gateway: {auth: none, listen:"))
     fleet.run("up", "-f", "fleet.yaml")
-    until("everybody enters", lambda: answered(fleet, "anything at all"), within_s=10.0)
+    until("everybody enters", lambda: answered(fleet, "anything at all"), within_s=60.0)
 
     file.write_text(closed)
     fleet.run("up", "-f", "fleet.yaml")
 
-    until("keys are asked for", lambda: ask(fleet, None).status == 401, within_s=10.0)
+    until("keys are asked for", lambda: ask(fleet, None).status == 401, within_s=60.0)
 
 
 def test_a_running_gateway_keeps_what_it_was_started_with_and_up_says_so(fleet: FleetHome) -> None:

@@ -21,13 +21,15 @@ from fleet_sight import Sight, look
 from fleetctl.paths import Home
 from fleetctl.store import open_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CLIENTS = 10
 """More than two replicas serve at once: some requests are being answered, some have been sent, some wait."""
 TOKENS = 12
-HEAL_S = 20.0
+HEAL_S = 60.0
 """Noticed within a tick, healed in two or three seconds; the rest is for a busy computer."""
+NOTICED_S = 3.0
+"""What the dead had sent is read by clients on a busy computer."""
 MACHINES = 3
 """Two with a replica, and a warm standby."""
 
@@ -106,15 +108,12 @@ class Fleet:
             return [f"{event.at:.2f} {event.subject} {event.message}" for event in store.events(limit=60)]
 
 
-@pytest.fixture
-def fleet() -> Iterator[Fleet]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Fleet]:
+    """One for all tests: what each leaves is whole again."""
     with fleet_home() as here:
         made = Fleet(here)
         here.write("fleet.yaml", FLEET.format(port=here.port))
-        here.run("up", "-f", "fleet.yaml")
-        here.run("daemon", "start")
-        made.settled(whole)
-        made.serves()
         yield made
         here.run("daemon", "stop", code=None)  # 4 where the test has ended it
         here.run("down", "--all")
@@ -122,6 +121,19 @@ def fleet() -> Iterator[Fleet]:
         assert not after.machines
         assert not after.debris
         assert here.processes() == []
+
+
+@pytest.fixture
+def fleet(shared: Fleet) -> Fleet:
+    """Whole, under a daemon."""
+    sight = shared.look()
+    if not sight.machines:
+        shared.run("up", "-f", "fleet.yaml")
+    if not sight.controllers:
+        shared.run("daemon", "start")
+    shared.settled(whole)
+    shared.serves()
+    return shared
 
 
 def whole(sight: Sight) -> bool:
@@ -297,7 +309,8 @@ def test_an_engine_is_killed(fleet: Fleet) -> None:
 
     # Only what the dead engine was in the middle of answering is lost; the first of it that breaks off makes the
     # gateway leave the replica alone, and what had not begun was answered elsewhere.
-    assert all(one.first_at is not None and one.first_at < killed_at + 0.5 for one in traffic.failed), traffic.failed
+    last_at = killed_at + NOTICED_S
+    assert all(one.first_at is not None and one.first_at < last_at for one in traffic.failed), traffic.failed
     assert all(one.began_at < killed_at for one in traffic.failed)
     assert after.engines[survivor] == before.engines[survivor]
     assert after.agents == before.agents
@@ -376,13 +389,15 @@ def test_a_second_controller_is_refused(fleet: Fleet) -> None:
 
 def test_a_controller_that_slept_past_its_lease_stops_when_it_wakes(fleet: Fleet) -> None:
     before = fleet.look()
+    log = fleet.home.logs / "daemon.log"
+    logged = len(log.read_text())
     (sleeper,) = before.controllers
     os.kill(sleeper, signal.SIGSTOP)
     try:
         with contextlib.closing(open_store(str(fleet.home.store), read_only=True)) as store:
             first = store.lease()
             assert first is not None
-            until("the lease has run out", lambda: time.time() > first.expires_at or None, within_s=20.0)
+            until("the lease has run out", lambda: time.time() > first.expires_at or None, within_s=60.0)
         fleet.run("scale", "chat=3")
         fleet.run("daemon", "start")
         grown = fleet.settled(lambda sight: len(sight.engines) == 3)
@@ -397,5 +412,5 @@ def test_a_controller_that_slept_past_its_lease_stops_when_it_wakes(fleet: Fleet
         lease = store.lease()
         assert lease is not None
         assert lease.fence > first.fence
-    log = (fleet.home.logs / "daemon.log").read_text()
-    assert "another controller" in log
+    assert "another controller" in log.read_text()[logged:]
+    fleet.run("scale", "chat=auto")

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fleet_home import FleetHome, fleet_home, fleet_text, free_port, service_text, until
+from fleet_home import FleetHome, fleet_home, fleet_text, service_text, until
+from ports import free_port
 
-REPLACED_S = 30.0
-"""A rehearsed engine starts in two seconds; the drained one is believed idle a second after its routing ended."""
+REPLACED_S = 60.0
+"""A rehearsed engine starts in two seconds; the drained one is believed idle a second after its routing ended. The
+rest is for a busy computer."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_a_command_runs_beside_the_engine_and_its_exit_code_is_ours(fleet: Fleet
 def test_a_port_leads_to_the_engine(fleet: FleetHome) -> None:
     port = free_port()
     running = fleet.start("port-forward", "chat", str(port))
-    until("the port is told", lambda: running.out.read_text() == f"127.0.0.1:{port}\n", within_s=20.0)
+    until("the port is told", lambda: running.out.read_text() == f"127.0.0.1:{port}\n", within_s=60.0)
 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10.0)
     connection.request("GET", "/metrics")
@@ -91,6 +93,10 @@ def test_what_a_stage_of_a_start_did(fleet: FleetHome) -> None:
     error = fleet.run("logs", "chat", "--stage", "wieghts", "-o", "json", code=4).error()
     assert "engine" in error["hint"]
     assert fleet.run("logs", "chat", "--since", "10m").code == 0
+    whole, last = (fleet.run("logs", "chat", "--tail", count).out.splitlines() for count in ("1000", "1"))
+    assert whole
+    assert last == whole[-1:]
+    assert fleet.run("logs", "chat", "--tail", "0").out == ""
 
 
 def test_a_replica_is_replaced_before_it_goes(fleet: FleetHome) -> None:
@@ -131,6 +137,7 @@ def test_a_closed_pool_takes_nothing_new_until_it_is_opened(fleet: FleetHome) ->
     fleet.run("pool", "uncordon", "box")
     until("two serve", lambda: len(ready(fleet)) == 2, within_s=REPLACED_S)
     fleet.run("scale", "chat=auto")
+    until("one serves again", lambda: len(ready(fleet)) == 1, within_s=REPLACED_S)
 
 
 def test_standby_is_set_and_promoted_by_command(fleet: FleetHome) -> None:

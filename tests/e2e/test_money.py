@@ -1,12 +1,6 @@
 """Money: offers, plan, what `up` asks before it rents, and the limit that holds in the loop. By the command line."""
 
 import json
-import os
-import pty
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +8,7 @@ from typing import Any
 import paper_cloud
 import pytest
 from fleet_home import FleetHome, fleet_home, until
+from terminals import at_terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -131,33 +126,12 @@ def test_machines_of_ones_own_are_never_asked_about(bare: FleetHome) -> None:
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("\n", 3), ("n\n", 3)])
 def test_at_a_terminal_the_question_is_put(bare: FleetHome, answer: str, code: int) -> None:
     file = files(bare)
-    ours, theirs = pty.openpty()
-    environment = {name: value for name, value in bare.environment.items() if name != "CI"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fleetctl", "up", "--no-wait", "-f", str(file)],
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=environment,
-        cwd=bare.files,
-    )
-    os.close(theirs)
-    try:
-        said = b""
-        deadline = time.monotonic() + 60.0
-        while b"[y/N]" not in said:
-            assert time.monotonic() < deadline, said
-            if select.select([ours], [], [], 1.0)[0]:
-                said += os.read(ours, 4096)
-        os.write(ours, answer.encode())
-        out, _ = process.communicate(timeout=60.0)
-    finally:
-        process.kill()
-        os.close(ours)
 
-    assert process.returncode == code
-    assert b"This may rent machines: $0.00/h now, $2.00/h then, $6.00/h with everything at its max." in said
-    assert out.decode() == (f"{bare.url}/chat/v1\n" if code == 0 else "")
+    talk = at_terminal(bare, "up", "--no-wait", "-f", file, asked="[y/N]", answer=answer)
+
+    assert talk.code == code
+    assert "This may rent machines: $0.00/h now, $2.00/h then, $6.00/h with everything at its max." in talk.said
+    assert talk.out == (f"{bare.url}/chat/v1\n" if code == 0 else "")
 
 
 def test_an_unsaid_price_is_asked_about_too(bare: FleetHome) -> None:

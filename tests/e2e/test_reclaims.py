@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from fleet_home import FleetHome, fleet_home, until
 from fleet_sight import Sight, look
+from several_gateways import load_of
 from streams import Answer, ask, client
 
 from fleetctl.gateway.link import UnixGatewayLink
@@ -23,9 +24,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 CLIENTS = 6
 TOKENS = 40
 """At 20 ms each: 0.8 s, long enough that a machine which went without a word would break some."""
-DRAINS_S = 2.0
-"""From a notice to the moment from which nothing new is sent to its machine."""
-HEAL_S = 30.0
+DRAINS_S = 6.0
+"""From a notice to the moment from which nothing new is sent to its machine: two seconds, more on a busy computer."""
+NOTICE_S = 40
+"""Longer than a busy computer needs to bring a replacement: a machine goes when it is empty, not at its deadline."""
+HEAL_S = 60.0
 """A replacement takes two or three seconds; the rest is for a busy computer."""
 
 FLEET = """\
@@ -135,6 +138,17 @@ class Fleet:
     def events(self) -> list[str]:
         return [f"{event.at:.2f} {event.subject} {event.message}" for event in self.said("")]
 
+    def running(self) -> list[int]:
+        """How many requests each engine has, as it says itself."""
+        with contextlib.closing(open_store(str(self.home.store), read_only=True)) as store:
+            addresses = [row.address for row in store.load().replicas.values() if row.address is not None]
+
+        async def loads() -> list[int]:
+            async with aiohttp.ClientSession() as session:
+                return [int(await load_of(session, address)) for address in addresses]
+
+        return asyncio.run(loads())
+
     def retries(self) -> int:
         async def count() -> str:
             link = UnixGatewayLink(self.home.gateway_socket)
@@ -172,7 +186,7 @@ def test_two_machines_are_taken_back_one_after_the_other_and_no_request_is_lost(
         traffic.goes_on()
         for machine in sorted(set(before.places.values())):
             told_at[machine] = time.time()
-            fleet.notice(machine, "8")
+            fleet.notice(machine, str(NOTICE_S))
             fleet.settled(without=machine)
             traffic.goes_on()
     after = fleet.settled()
@@ -200,14 +214,21 @@ def test_only_what_outlives_the_deadline_is_cut_and_by_the_cloud(fleet: Fleet) -
     before = fleet.settled()
     url = f"{fleet.here.url}/chat"
 
+    async def one(session: aiohttp.ClientSession) -> Answer:
+        answer = await ask(session, url, tokens=500)
+        ended_at[id(answer)] = time.monotonic()
+        return answer
+
     async def long() -> list[Answer]:
         async with client() as session:
-            return await asyncio.gather(*(ask(session, url, tokens=500) for _ in range(4)))
+            return await asyncio.gather(*(one(session) for _ in range(4)))
+
+    ended_at: dict[int, float] = {}
 
     found: list[Answer] = []
     asking = threading.Thread(target=lambda: found.extend(asyncio.run(long())))
     asking.start()
-    time.sleep(1.0)  # until they stream, on both replicas
+    until("both replicas stream two", lambda: fleet.running() == [2, 2], within_s=HEAL_S)
     (going, *_) = sorted(set(before.places.values()))
     fleet.notice(going, "4")
     begun = time.monotonic()
@@ -221,7 +242,8 @@ def test_only_what_outlives_the_deadline_is_cut_and_by_the_cloud(fleet: Fleet) -
     cut = [answer for answer in found if not answer.whole(500)]
     assert len(whole) == len(cut) == 2, found
     for answer in cut:
-        assert 4.0 / 0.02 * 0.5 < answer.pieces < 500, "served until its machine went"
+        assert 0 < answer.pieces < 500
+        assert ended_at[id(answer)] >= begun + 3.5, "served until its machine went"
     row = fleet.instance(going)
     assert row.phase is InstancePhase.LOST
     assert row.reclaimed

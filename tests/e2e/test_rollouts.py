@@ -24,7 +24,8 @@ CLIENTS = 5
 """Of the six requests that three replicas serve at once."""
 TOKENS = 20
 SERVED = "--load-s 0.2 --token-s 0.02 --served-model-name rehearsal-8b"
-ROLLOUT = "rollout: {surge: 1, settle: 500ms, failures: 2, deadline: 30s}\n"
+# It settles long enough that a rollout which goes is still going when a command has started that pauses it.
+ROLLOUT = "rollout: {surge: 1, settle: 1500ms, failures: 2, deadline: 90s}\n"
 
 
 def text(port: int, args: str) -> str:

@@ -3,7 +3,8 @@
 import shutil
 
 import pytest
-from fleet_home import FleetHome, free_port, until
+from fleet_home import FleetHome, until
+from ports import free_port
 from ssh_machines import SshMachine, needs_sshd
 from test_ssh_machines import home, machines, write  # noqa: F401 - fixtures
 
@@ -32,7 +33,7 @@ def test_a_command_a_shell_and_a_port(home: FleetHome, machines: tuple[SshMachin
 
     port = free_port()
     running = home.start("port-forward", row["name"], str(port))
-    until("the port is told", lambda: f"127.0.0.1:{port}" in running.out.read_text(), within_s=20.0)
+    until("the port is told", lambda: f"127.0.0.1:{port}" in running.out.read_text(), within_s=60.0)
     running.interrupt()
     running.end()
     home.run("down", "--all")

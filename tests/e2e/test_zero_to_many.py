@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 
+import aiohttp
 import pytest
 from fleet_home import FleetHome, fleet_home, fleet_text, service_text
 from streams import Answer, ask, client
@@ -24,6 +25,8 @@ MANY = 3
 TOKENS = 25
 LOOK_S = 0.02
 BACK_TO_ZERO_S = 60.0
+BURST_S = 60.0
+"""A burst lasts until it has brought that many: they start in two seconds, and later on a busy computer."""
 
 
 @pytest.fixture
@@ -76,6 +79,21 @@ class Watch:
             await asyncio.sleep(LOOK_S)
 
 
+async def _burst(session: aiohttp.ClientSession, url: str, watch: Watch) -> list[Answer]:
+    """So many clients at once, each of which asks again until there are enough replicas for them."""
+    deadline = time.monotonic() + BURST_S
+
+    async def asks() -> list[Answer]:
+        answers = [await ask(session, url, tokens=TOKENS)]
+        while watch.peak < MANY:
+            assert time.monotonic() < deadline, f"only {watch.peak} replicas were brought"
+            answers.append(await ask(session, url, tokens=TOKENS))
+        return answers
+
+    each = await asyncio.gather(*(asks() for _ in range(BURST)))
+    return [answer for answers in each for answer in answers]
+
+
 async def test_every_stream_is_answered_through_zero_to_many_and_back(fleet: FleetHome) -> None:
     url = f"{fleet.url}/chat"
     answers: list[Answer] = []
@@ -88,8 +106,7 @@ async def test_every_stream_is_answered_through_zero_to_many_and_back(fleet: Fle
                 await watch.zero()
                 watch.peak = 0
 
-                burst = [asyncio.create_task(ask(session, url, tokens=TOKENS)) for _ in range(BURST)]
-                answers += await asyncio.gather(*burst)
+                answers += await _burst(session, url, watch)
                 # What comes in the very moment in which it was decided to have no replica any more.
                 await asyncio.wait_for(watch.to_zero.wait(), BACK_TO_ZERO_S)
                 late = []
@@ -98,7 +115,6 @@ async def test_every_stream_is_answered_through_zero_to_many_and_back(fleet: Fle
                     await asyncio.sleep(0.1)
                 answers += await asyncio.gather(*late)
 
-                assert watch.peak >= MANY
             await watch.zero()
     finally:
         watching.cancel()
@@ -106,7 +122,7 @@ async def test_every_stream_is_answered_through_zero_to_many_and_back(fleet: Fle
         store.close()
 
     assert [answer for answer in answers if not answer.whole(TOKENS)] == []
-    assert len(answers) == ROUNDS * (BURST + 4)
+    assert len(answers) >= ROUNDS * (BURST + 4)
 
 
 async def test_one_request_now_and_then_is_answered_whenever_it_comes(fleet: FleetHome) -> None:

@@ -8,8 +8,9 @@ from fleetctl.model.ledger import Account, Amount, Use
 from fleetctl.model.names import PoolName
 from fleetctl.model.services import Gpu, Pool, Schedule
 from fleetctl.model.snapshots import State
-from fleetctl.views.books import SHARED, TOTAL, book_lines, forecast_lines, now_lines, tokens_of
+from fleetctl.views.books import SHARED, TOTAL, book_lines, forecast_lines, now_lines
 from fleetctl.views.fleet import FleetView, view_of
+from fleetctl.views.token_counts import TokenCount, tokens_of
 
 
 def an_amount(service: str, use: Use, hours: float, dollars: float, *, unpriced: float = 0.0) -> Amount:
@@ -34,7 +35,9 @@ BOOK = (
 
 
 def test_a_report_by_service_ends_with_the_total() -> None:
-    chat, draw, shared, total = book_lines(BOOK, "service", {"chat": 9e6, "draw": 1e6})
+    counts = {"chat": TokenCount(tokens=9e6, requests=90.0), "draw": TokenCount(tokens=1e6, requests=10.0)}
+
+    chat, draw, shared, total = book_lines(BOOK, "service", counts)
 
     assert (chat.name, chat.gpu_hours, chat.serving, chat.starting, chat.dollars) == ("chat", 9.0, 8.0, 1.0, 18.0)
     assert chat.dollars_per_million_tokens == pytest.approx(2.0)
@@ -56,13 +59,62 @@ def test_nothing_counted_is_no_line() -> None:
     assert book_lines((), "service", {}) == []
 
 
-def test_tokens_that_were_not_counted_everywhere_are_unknown() -> None:
-    counted = Interval(t_from=0.0, t_to=1.0, arrivals=1.0, input_tokens=5.0, output_tokens=7.0)
-    not_counted = Interval(t_from=1.0, t_to=2.0, arrivals=1.0)
+COUNTED = Interval(
+    t_from=0.0, t_to=1.0, arrivals=1.0, input_tokens=9.0, output_tokens=9.0, read_tokens=5.0, written_tokens=7.0
+)
+OLDER = Interval(t_from=1.0, t_to=2.0, arrivals=1.0, input_tokens=4.0, output_tokens=6.0)
+NOT_COUNTED = Interval(t_from=2.0, t_to=3.0, arrivals=2.0)
 
-    assert tokens_of([counted, counted]) == 24.0
-    assert tokens_of([counted, not_counted]) is None
-    assert tokens_of([]) is None
+
+@pytest.mark.parametrize(
+    ("intervals", "tokens", "whole", "why"),
+    [
+        ([COUNTED, COUNTED], 24.0, True, "what engines counted, not what is thought to have been asked for"),
+        ([COUNTED, OLDER], 22.0, True, "an older fleetctl kept only what was asked for"),
+        ([COUNTED, NOT_COUNTED], 12.0, False, "the first prompts may come before the first tokens are told"),
+        ([NOT_COUNTED], None, False, "nobody counts"),
+        ([], None, True, "nothing came"),
+        ([Interval(t_from=0.0, t_to=1.0, arrivals=0.0)], None, True, "nor here"),
+    ],
+)
+def test_tokens_are_those_that_were_counted(
+    intervals: list[Interval], tokens: float | None, whole: bool, why: str
+) -> None:
+    found = tokens_of(intervals)
+
+    assert (found.tokens, found.whole) == (tokens, whole), why
+
+
+@pytest.mark.parametrize(
+    ("count", "price", "says"),
+    [
+        (tokens_of([COUNTED]), 18.0 / 12.0 * 1e6, ""),
+        (tokens_of([COUNTED, NOT_COUNTED]), 18.0 / 12.0 * 1e6, "for 2 of 3 requests to chat: a million cost at most"),
+        (tokens_of([NOT_COUNTED]), None, "nobody counts the tokens of chat"),
+        (tokens_of([]), None, "no request came to chat"),
+    ],
+)
+def test_a_price_of_tokens_that_is_not_known_says_why(count: TokenCount, price: float | None, says: str) -> None:
+    chat, draw, *_ = book_lines(BOOK, "service", {"chat": count})
+
+    assert chat.dollars_per_million_tokens == price
+    assert chat.at_most is ("at most" in says)
+    assert says in chat.note if says else chat.note == ""
+    assert "the price of draw is not known" in draw.note
+
+
+def test_tokens_of_a_pool_are_those_of_its_services_and_of_a_split_service_nobodys() -> None:
+    here = Account(service="chat", pool="gpus", provider="aws", market="spot", use=Use.SERVING)
+    there = Account(service="chat", pool="gpus", provider="gcp", market="spot", use=Use.SERVING)
+    book = [Amount(hour=1, account=one, gpu_s=3600.0, dollars=3.0, unpriced_gpu_s=0.0) for one in (here, there)]
+    counts = {"chat": TokenCount(tokens=2e6, requests=4.0)}
+
+    pool, total = book_lines(book, "pool", counts)
+    aws, gcp, _ = book_lines(book, "provider", counts)
+
+    assert (pool.dollars_per_million_tokens, total.dollars_per_million_tokens) == (3.0, 3.0)
+    assert (aws.tokens, gcp.tokens) == (None, None)
+    assert aws.note == "tokens are counted by service, and chat was served by more than aws"
 
 
 def test_what_is_billed_now_by_machine_and_by_service() -> None:

@@ -135,7 +135,7 @@ def test_what_commands_are_called_elsewhere_leads_to_those_that_there_are() -> N
         (("demo", "--duration", "1s"), "hint: fleetctl demo --help\n"),
         (("get", "pol"), "did you mean pools?"),
         (("get", "policies"), "did you mean: fleetctl policy ls"),
-        (("ps", "--sort-by", "xyzzy"), "image, name, booting"),
+        (("ps", "--sort-by", "xyzzy"), "image, labels, name, booting"),
         (("describe", "chta"), "did you mean service/chat?"),
         (("describe", "service/chta"), "did you mean service/chat?"),
         (("events", "chta"), "did you mean service/chat?"),

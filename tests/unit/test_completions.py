@@ -15,6 +15,7 @@ import pytest
 from fleetctl.cli import lines, options
 from fleetctl.cli.commands import PANELS, commands, example
 from fleetctl.cli.completion import Shell, script
+from fleetctl.cli.dispatch import run
 from fleetctl.cli.topics import TOPICS
 
 FOLDER = Path(__file__).parents[2] / "completions"
@@ -219,11 +220,15 @@ def test_every_command_file_is_found_with_its_panel_and_summary() -> None:
     assert all(command.panel in PANELS and command.summary for command in found)
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: command.name)
-def test_every_command_shows_an_example_of_itself(command: object) -> None:
-    shown = example(command)  # type: ignore[arg-type]
+@pytest.mark.parametrize("path", options.LINES)
+def test_every_command_shows_an_example_of_itself(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = next(one for one in commands() if one.name == path.split()[0])
 
-    assert shown.startswith(f"fleetctl {command.name}")  # type: ignore[attr-defined]
+    code = run([*path.split(), "--help"])
+
+    assert code == 0
+    assert f"\nExample: {example(command, path)}\n" in capsys.readouterr().out
+    assert f"{example(command, path)} ".startswith(f"fleetctl {path} ")
 
 
 def test_the_manual_page_has_every_command_and_topic() -> None:

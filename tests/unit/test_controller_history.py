@@ -68,8 +68,27 @@ def test_ticks_are_gathered_into_intervals_and_nothing_is_lost() -> None:
     assert [(one.arrivals, one.input_tokens, one.output_tokens) for one in found] == [(15.0, 500.0, 100.0)] * 3
 
 
+def test_tokens_that_were_counted_are_kept_though_some_tick_did_not_know_them() -> None:
+    """The first prompts come before any engine has told a mean, and counters that were not read show it later."""
+    blind = Flow(span_s=2.0, arrivals=2.0)
+    known = Flow(span_s=2.0, arrivals=0.0, output_tokens=30.0, read_tokens=70.0)
+
+    (one,) = gathered([blind, *[known] * 4])
+
+    assert (one.input_tokens, one.output_tokens) == (None, None)
+    assert (one.read_tokens, one.written_tokens) == (280.0, 120.0)
+
+
+def test_an_answer_is_counted_when_nothing_comes_any_more() -> None:
+    late = Flow(span_s=2.0, arrivals=0.0, input_tokens=0.0, output_tokens=30.0, read_tokens=0.0)
+
+    (one,) = gathered([late] * 5)
+
+    assert (one.arrivals, one.written_tokens) == (0.0, 150.0)
+
+
 def test_quiet_intervals_are_left_out_and_unknown_ones_are_not() -> None:
-    assert gathered(ticks(10, 0.0)) == []
+    assert gathered([Flow(span_s=2.0, arrivals=0.0, output_tokens=0.0, read_tokens=0.0)] * 10) == []
     assert [one.arrivals for one in gathered([*ticks(3, 1.0), *ticks(1, None), *ticks(1, 1.0)])] == [None]
 
 

@@ -18,7 +18,7 @@ from fleetctl.model.services import Schedule
 HARDENING = {
     "NoNewPrivileges": "true",
     "ProtectSystem": "strict",
-    "PrivateTmp": "true",
+    "ProtectKernelModules": "true",
     "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
 }
 
@@ -52,7 +52,6 @@ def a_daemon(**changes: object) -> str:
         "period_s": 2.0,
         "user": "fleet",
         "user_home": "/home/fleet",
-        "private_tmp": True,
     }
     return daemon_unit(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -66,16 +65,25 @@ def test_the_daemon_is_watched_hardened_and_leaves_its_children_be() -> None:
     assert service["Restart"] == "on-failure"
     assert service["KillMode"] == "process"
     assert service["User"] == "fleet"
-    assert shlex.split(service["ReadWritePaths"])[:2] == ["/var/lib/fleet", "/var/log/a b"]
+    assert shlex.split(service["ReadWritePaths"])[:4] == ["/var/lib/fleet", "/var/log/a b", "/tmp", "/var/tmp"]
+    assert "PrivateTmp" not in service, "it is removed with the unit, and replicas that live on would have none"
+    assert service["OOMPolicy"] == "continue"
     assert HARDENING.items() <= service.items()
     assert dict(found["Install"]) == {"WantedBy": "multi-user.target"}
 
 
 def test_a_unit_of_the_users_own_names_no_user_and_no_target_of_the_system() -> None:
-    found = read(a_daemon(user=None, private_tmp=False))
+    found = read(a_daemon(user=None))
 
-    assert "User" not in dict(found["Service"])
-    assert dict(found["Service"])["PrivateTmp"] == "false"
+    service = dict(found["Service"])
+    assert "User" not in service
+    # A user's systemd gives up no capabilities, and would end with 218/CAPABILITIES for ProtectKernelModules.
+    assert not [
+        key
+        for key in service
+        if key.startswith(("Protect", "Private", "ReadWrite", "Capab", "System")) and key != "SystemCallArchitectures"
+    ]
+    assert service["NoNewPrivileges"] == "true"
     assert dict(found["Install"]) == {"WantedBy": "default.target"}
     assert "After" not in dict(found["Unit"])
 

@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.param(("ps", "-o", "json"), FOR_A_QUICK_LOOK, id="ps as json"),
         pytest.param(("-o", "wide", "ps", "-i"), FOR_A_QUICK_LOOK, id="ps, wide"),
         pytest.param(("ps",), FOR_A_QUICK_LOOK, id="ps"),
-        pytest.param(("ps", "-ri"), FOR_A_LOOK, id="ps with words that typer reads"),
+        pytest.param(("ps", "-ra"), FOR_A_LOOK, id="ps with words that typer reads"),
         pytest.param(("ps", "--help"), FOR_A_LOOK, id="help of a command"),
         pytest.param(("events", "-o", "json"), FOR_A_LOOK, id="events"),
     ],

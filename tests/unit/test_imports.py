@@ -268,8 +268,15 @@ def test_one_market_and_a_fixed_count(tmp_path: Path) -> None:
         ("dstack", DSTACK.replace("spot_policy", "spotpolicy"), "did you mean spot_policy?"),
         ("dstack", DSTACK.replace("replicas: 0..4", "replicas: many"), "2, or 0..4"),
         ("knative", KNATIVE.replace("/max-scale", "/max-scal"), "did you mean autoscaling.knative.dev/max-scale?"),
-        ("knative", HPA, "one service"),
-        ("hpa", KNATIVE, "give one"),
+        ("knative", HPA, "fleetctl import hpa their.yaml"),
+        ("hpa", KNATIVE, "fleetctl import knative their.yaml"),
+        ("keda", HPA, "is a HorizontalPodAutoscaler of autoscaling/v2, and no file for keda"),
+        ("hpa", KEDA, "fleetctl import keda their.yaml"),
+        ("sky", DSTACK, "fleetctl import dstack their.yaml"),
+        ("dstack", SKY, "fleetctl import sky their.yaml"),
+        ("sky", "kind: service\nname: chat\n", "fleetctl validate their.yaml"),
+        ("hpa", HPA.replace("autoscaling/v2", "apps/v1"), "a HorizontalPodAutoscaler of apiVersion apps/v1"),
+        ("hpa", HPA + "---\n" + KEDA, "give one"),
         ("hpa", HPA.replace("  maxReplicas: 9\n", ""), "an autoscaler has one"),
         ("hpa", "{", "mend it"),
         ("hpa", "", "one service"),
@@ -294,7 +301,7 @@ def test_a_source_that_there_is_not(word: str, near: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "text"), [("sky", SKY), ("dstack", DSTACK), ("knative", KNATIVE), ("hpa", HPA), ("hpa", KEDA)]
+    ("source", "text"), [("sky", SKY), ("dstack", DSTACK), ("knative", KNATIVE), ("hpa", HPA), ("keda", KEDA)]
 )
 def test_every_field_is_carried_over_or_named(source: str, text: str) -> None:
     made = convert(source, text, "their.yaml")
@@ -306,4 +313,15 @@ def test_every_field_is_carried_over_or_named(source: str, text: str) -> None:
 
 
 def test_every_source_has_its_own_name() -> None:
-    assert sorted(SOURCES) == ["dstack", "hpa", "knative", "sky"]
+    assert sorted(SOURCES) == ["dstack", "hpa", "keda", "knative", "sky"]
+
+
+def test_a_file_of_which_every_field_is_carried_over_is_taken(tmp_path: Path) -> None:
+    plain = (
+        "name: chat\nresources: {accelerators: 'L40S:1'}\nservice: {replicas: 2}\nrun: vllm serve m --max-num-seqs 8\n"
+    )
+
+    service, text = imported("sky", plain, tmp_path)
+
+    assert (service.name, service.concurrency) == ("chat", 8)
+    assert "Not carried over" not in text

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleetctl.cli.dispatch import run
+from fleetctl.cli.moments import left
 from fleetctl.store import open_store
 
 KEY = re.compile(r"fk-[A-Za-z0-9_-]{43}")
@@ -242,3 +243,27 @@ def test_tenants_of_the_files_are_stored(declared: Type, tmp_path: Path) -> None
         (tenant,) = store.tenants()
 
     assert (tenant.name, tenant.priority, tenant.services) == ("acme", "normal", ("chat",))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (90 * 86400 - 1, "90d"),
+        (89.4 * 86400, "89d"),
+        (47 * 3600 - 1, "47h"),
+        (36 * 60, "36m"),
+        (20, "1m"),
+        (0, "over"),
+        (-5, "over"),
+    ],
+)
+def test_what_is_left_is_said_to_the_nearest(seconds: float, text: str) -> None:
+    assert left(seconds) == text
+
+
+def test_a_key_that_was_just_made_for_90_days_has_90_days(typed: Type) -> None:
+    assert typed("keys", "create", "--expires", "90d")[0] == 0
+
+    (row,) = typed("keys", "ls", "--columns", "EXPIRES IN")[1].splitlines()[1:]
+
+    assert row.strip() == "90d"

@@ -10,7 +10,8 @@ from fleetctl.agent.caches.keeper import EngineCaches
 from fleetctl.agent.chunks.store import Store
 from fleetctl.agent.engine_http import EngineHttp
 from fleetctl.agent.folder import Folder, write
-from fleetctl.agent.replica_run import ReplicaRun, _Record
+from fleetctl.agent.replica_records import ReplicaRecord
+from fleetctl.agent.replica_run import ReplicaRun
 from fleetctl.agent.runtimes.choice import Runtimes
 from fleetctl.agent.runtimes.runtime import EngineRecord
 from fleetctl.agent.sources.caches import CacheSource
@@ -41,14 +42,16 @@ async def no_wait(replica: ReplicaId, gpus: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("record", "held", "awake"),
     [
-        (_Record(spec=SPEC, accepted_at=1.0), set(), set()),
-        (_Record(spec=SPEC, accepted_at=1.0, stages=STARTED), {0, 1}, {0, 1}),
-        (_Record(spec=SPEC, accepted_at=1.0, stages=STARTED, asleep=None), {0, 1}, {0, 1}),
-        (_Record(spec=SPEC, accepted_at=1.0, stages=STARTED, asleep=True), {0, 1}, set()),
+        (ReplicaRecord(spec=SPEC, accepted_at=1.0), set(), set()),
+        (ReplicaRecord(spec=SPEC, accepted_at=1.0, stages=STARTED), {0, 1}, {0, 1}),
+        (ReplicaRecord(spec=SPEC, accepted_at=1.0, stages=STARTED, asleep=None), {0, 1}, {0, 1}),
+        (ReplicaRecord(spec=SPEC, accepted_at=1.0, stages=STARTED, asleep=True), {0, 1}, set()),
     ],
     ids=["never started", "awake", "half asleep", "asleep"],
 )
-async def test_while_docker_does_not_answer(tmp_path: Path, record: _Record, held: set[int], awake: set[int]) -> None:
+async def test_while_docker_does_not_answer(
+    tmp_path: Path, record: ReplicaRecord, held: set[int], awake: set[int]
+) -> None:
     folder = Folder(tmp_path)
     folder.make()
     write(folder.replica(SPEC.id), record)

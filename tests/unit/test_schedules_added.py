@@ -15,7 +15,7 @@ from fleetctl.model.services import Schedule
 from fleetctl.model.snapshots import Intent
 from fleetctl.spec.added_schedules import addition, file_line
 from fleetctl.store import SqlStore, open_store
-from fleetctl.store.sqlstore import SCHEDULES_ADDED_MAX
+from fleetctl.store.added_schedules import SCHEDULES_ADDED_MAX
 
 CHAT = ServiceName("chat")
 MORNING = Schedule(cron="0 8 * * *", duration_s=3600.0, min=4)

@@ -31,11 +31,12 @@ from fleetctl.model.services import (
     Standby,
     Tier,
 )
-from fleetctl.spec.documents import DOCUMENTS, ScalingDoc
+from fleetctl.spec.documents import DOCUMENTS
 from fleetctl.spec.files import FILE_BYTES_MAX
 from fleetctl.spec.fleet import Fleet, FleetConfig, Place
 from fleetctl.spec.load import load
 from fleetctl.spec.problems import FilesError
+from fleetctl.spec.scaling_documents import ScalingDoc
 
 SMALLEST = "kind: service\nname: chat\nengine: rehearsal\nmodel: m\ngpu: L40S:1\n"
 POOL = "kind: pool\nname: gpus\ngpu: L40S:1\n"

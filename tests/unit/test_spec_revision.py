@@ -60,6 +60,7 @@ AROUND: dict[str, Any] = {
     "queue": QueueRules(limit=1),
     "hosts": ("chat.example.org",),
     "adapters": ("lora-a",),
+    "labels": (("team", "search"),),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from fleetctl.cli.dispatch import run
 from fleetctl.spec.load import load
 from fleetctl.spec.problems import FilesError
+from fleetctl.spec.suggestions import nearest
 
 CHAT = "kind: service\nname: chat\nengine: rehearsal\nmodel: m\n"
 GPU = "gpu: L40S:1\n"
@@ -170,3 +171,31 @@ def test_validate_tells_warnings_at_their_lines_and_is_content(
         f"warning: {file}:5: service/chat: gpu: no machine that clouds are known to rent out has a L40SS;"
         " did you mean 'L40S'? - write L40S; or keep it, if machines of your own have it\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "choices", "found"),
+    [
+        ("gup", ("cpu", "gpu", "group"), "gpu"),
+        ("gpu", ("cpu", "ttl"), None),
+        ("mx", ("min", "max"), "max"),
+        ("statsu", ("start", "status"), "status"),
+        ("minReplica", ("min_replicas", "max_replicas"), "min_replicas"),
+        ("on", ("down", "min"), None),
+        ("", ("a",), None),
+    ],
+)
+def test_letters_that_changed_places_are_one_slip(word: str, choices: tuple[str, ...], found: str | None) -> None:
+    assert nearest(word, choices) == found
+
+
+def test_a_field_of_the_same_level_is_meant_before_one_of_another(tmp_path: Path) -> None:
+    assert refused(tmp_path, f"{CHAT}{GPU}gup: L40S:1\n") == [
+        (6, "gup", "unknown field; did you mean 'gpu'?", "write gpu")
+    ]
+    assert refused(tmp_path, f"{CHAT}{GPU}scaling:\n  gup: L40S:1\n") == [
+        (7, "scaling.gup", "unknown field; did you mean 'gpu' at the top?", "write gpu at the top, beside name")
+    ]
+    assert refused(tmp_path, f"{CHAT}{GPU}scaling:\n  mni: 1\n") == [
+        (7, "scaling.mni", "unknown field; did you mean 'min'?", "write min")
+    ]

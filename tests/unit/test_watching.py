@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fleetctl.model.decisions import Event
+from fleetctl.store import open_store
+
 FLEET = "kind: service\nname: {name}\nengine: rehearsal\nmodel: m\ngpu: L40S:1\nscaling: {{min: 0, max: 2}}\n"
 ENDS_S = 30.0
 
@@ -103,3 +106,84 @@ def until(terminal: int, mark: bytes, times: int) -> bytes:
             seen += os.read(terminal, 4096)
     assert seen.count(mark) >= times, seen
     return seen
+
+
+def test_events_into_a_pipe_are_told_as_every_other_list_is(folder: Path) -> None:
+    append(folder, "the first")
+    with watched(folder, "events", "chat", "--watch", "--interval", "0.2s") as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        append(folder, "the second")
+        second = json.loads(process.stdout.readline())
+        process.terminate()
+
+    assert (first["type"], first["object"]["message"]) == ("ADDED", "the first")
+    assert (second["type"], second["object"]["message"]) == ("ADDED", "the second"), "and the first not again"
+
+
+@pytest.mark.parametrize(
+    ("form", "lines"),
+    [
+        (("-o", "name"), ["service/chat\n", "service/chat\n"]),
+        (("-o", "csv", "--columns", "type,message"), ["type,message\n", "ADDED,the first\n", "ADDED,the second\n"]),
+    ],
+    ids=["names", "csv"],
+)
+def test_each_form_of_a_list_that_only_grows(folder: Path, form: tuple[str, ...], lines: list[str]) -> None:
+    append(folder, "the first")
+    with watched(folder, "get", "events", "-w", "--interval", "0.2s", *form) as process:
+        assert process.stdout is not None
+        seen = [process.stdout.readline() for _ in lines[:-1]]
+        append(folder, "the second")
+        seen.append(process.stdout.readline())
+        process.terminate()
+
+    assert seen == lines
+
+
+def test_events_on_a_terminal_go_on_below_the_last(folder: Path) -> None:
+    append(folder, "the first")
+    child, terminal = pty.fork()
+    if not child:
+        words = [sys.executable, "-m", "fleetctl", "events", "--watch", "--interval", "0.2s"]
+        os.execve(sys.executable, words, environment(folder))
+    try:
+        seen = until(terminal, b"the first", 1)
+        append(folder, "the second")
+        seen += until(terminal, b"the second", 1)
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        os.close(terminal)
+
+    assert seen.count(b"the first") == 1
+    assert b"\x1b[H" not in seen, "nothing is drawn over: what has happened stays to be read"
+
+
+def test_a_watched_rollout_is_told_as_changes_and_ends_with_it(folder: Path) -> None:
+    with watched(folder, "rollout", "status", "chat", "--watch", "--interval", "0.2s") as process:
+        out, _ = process.communicate(timeout=ENDS_S)
+
+    (line,) = out.splitlines()
+    told = json.loads(line)
+    assert (told["type"], told["object"]["service"], told["object"]["rollout"]) == ("ADDED", "chat", None)
+    assert process.returncode == 0
+
+
+def append(folder: Path, message: str) -> None:
+    """An event, as a controller that runs beside stores one."""
+    store = open_store(str(folder / "home" / "fleet.db"))
+    try:
+        store.add_events([Event(at=time.time(), kind="scale", subject="service/chat", message=message)])
+    finally:
+        store.close()
+
+
+def watched(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fleetctl", *words],
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

@@ -116,6 +116,10 @@ class Wish:
     standby: int
     reason: str
     binding: str
+    wanted: int = 0
+    """Before `min` and `max`…"""
+    because: str = ""
+    """…and why."""
 
 
 class _Want(NamedTuple):
@@ -296,7 +300,14 @@ def _wished(parameters: Parameters, state: Learned, seen: Observation, times: Le
         binding = "max" if desired < count else "min"
         reason = f"{reason}; limited to {desired} by {binding}"
     stock = min(parameters.standby_limit, rule.standby if rule else 0, parameters.maximum - desired)
-    return Wish(desired=desired, standby=max(0, stock), reason=reason, binding=binding)
+    return Wish(
+        desired=desired,
+        standby=max(0, stock),
+        reason=reason,
+        binding=binding,
+        wanted=count,
+        because=want.reason,
+    )
 
 
 def _idle(state: Learned, seen: Observation) -> bool:

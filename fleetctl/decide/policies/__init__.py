@@ -47,6 +47,8 @@ class Wish:
     """What within the policy set the count; empty: the policy as a whole."""
     why_unknown: str = ""
     """What the policy goes by is not known, and why: then nothing is taken away."""
+    until: float | None = None
+    """Unix seconds at which what it holds for a time is over; None: it holds nothing so."""
 
 
 class Policy(Protocol):

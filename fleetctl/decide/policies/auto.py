@@ -70,11 +70,17 @@ def wish(view: View) -> Wish:
     if not learning.arrivals_known and learning.steps >= PATIENCE_STEPS:
         by_load = target_concurrency.wish(replace(view, memory=memory))
         return replace(by_load, reason=f"arrivals are not counted, so by concurrency: {by_load.reason}")
-    return Wish(replicas=_wanted(view, learning), reason=learning.reason, memory=memory, binding=learning.binding)
+    binding = "" if learning.wished is not None else learning.binding
+    return Wish(replicas=_wanted(view, learning), reason=learning.reason, memory=memory, binding=binding)
 
 
 def _wanted(view: View, learning: Learning) -> int:
-    """The last wish; a hold is of what there is now, which a person may have changed since that step."""
+    """The last wish; a hold is of what there is now, which a person may have changed since that step.
+
+    What `max` took from it is wished all the same: the limits come later, and say so.
+    """
+    if learning.wished is not None:
+        return learning.wished
     if learning.binding != HELD:
         return learning.replicas
     scaling = view.service.scaling
@@ -147,13 +153,15 @@ def _stepped(learning: Learning, view: View) -> Learning:
         completed=completed,
     )
     wanted, learned = step(_parameters(view), learned, observation, view.now)
+    capped = wanted.wanted > wanted.desired
     return replace(
         learning,
         learned=learned,
         gathered=Gathered(),
         replicas=wanted.desired,
+        wished=wanted.wanted if capped else None,
         standby=wanted.standby,
-        reason=wanted.reason,
+        reason=wanted.because if capped else wanted.reason,
         binding=wanted.binding,
         queued=view.load.queued,
         steps=min(PATIENCE_STEPS, learning.steps + 1),

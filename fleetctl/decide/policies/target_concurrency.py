@@ -42,6 +42,7 @@ def wish(view: View) -> Wish:
                 f" ÷ {target:g} a replica = {short}" + (f", held at {wanted}" if wanted > short else "")
             ),
             memory=memory,
+            until=memory.panic_until if wanted > max(stable, short) else None,
         )
 
     capacity = view.current * target

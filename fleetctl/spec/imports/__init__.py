@@ -9,6 +9,7 @@ from fleetctl.spec.imports.fields import Converted
 from fleetctl.spec.imports.knative import convert as from_knative
 from fleetctl.spec.imports.pod_scalers import convert as from_pod_scaler
 from fleetctl.spec.imports.sky import convert as from_sky
+from fleetctl.spec.imports.sorts import sources_of, strange_version
 from fleetctl.spec.suggestions import nearest
 
 SOURCES: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], Converted]] = {
@@ -16,8 +17,9 @@ SOURCES: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], Converted]] = {
     "dstack": from_dstack,
     "knative": from_knative,
     "hpa": from_pod_scaler,
+    "keda": from_pod_scaler,
 }
-ALIASES = {"skypilot": "sky", "skyserve": "sky", "keda": "hpa", "scaledobject": "hpa", "kserve": "knative"}
+ALIASES = {"skypilot": "sky", "skyserve": "sky", "scaledobject": "keda", "kserve": "knative"}
 DOCUMENTS_MAX = 64
 """Of one file: a whole namespace's objects fit."""
 
@@ -48,7 +50,21 @@ def convert(source: str, text: str, file: str) -> Converted:
         raise SpecError(f"{file}{line}: this is no YAML", hint="mend it there, then import it again") from error
     if not found or len(found) > DOCUMENTS_MAX or not all(isinstance(one, dict) for one in found):
         raise SpecError(f"{file}: holds no document that could be one of {name}", hint="give the file of one service")
+    _check_source(name, found, file)
     try:
         return SOURCES[name](found)
     except SpecError as error:
         raise SpecError(f"{file}: {error.message}", hint=error.hint) from None
+
+
+def _check_source(name: str, documents: Sequence[Mapping[str, Any]], file: str) -> None:
+    """Raises `SpecError` for a file of another tool than the one that was named, with the command that takes it."""
+    if strange := strange_version(documents):
+        raise SpecError(f"{file}: is {strange}", hint="export it again, as kubectl get -o yaml prints it")
+    found = sources_of(documents)
+    if not found or name in found:
+        return
+    meant, what = next(iter(found.items()))
+    if meant == "fleetctl":
+        raise SpecError(f"{file}: is {what}, so there is nothing to import", hint=f"fleetctl validate {file}")
+    raise SpecError(f"{file}: is {what}, and no file for {name}", hint=f"fleetctl import {meant} {file}")

@@ -107,7 +107,7 @@ class Fields:
 
         Raises `SpecError` for one that nobody knows, with what may have been meant.
         """
-        for path in _leaves(self.body, ""):
+        for path in _leaves(self.body, "") if self.body else ():
             plain = re.sub(r"\[\d+\]", "", path)
             known = [one for one in whys if plain == one or plain.startswith((f"{one}.", f"{one}/"))]
             if not known:

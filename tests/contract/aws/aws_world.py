@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from aws_server import AwsServer, backend
-from cloud_contract import Boundary, CloudUnderTest, Truth
+from cloud_contract import PATIENCE_S, Boundary, CloudUnderTest, Truth
 from no_route import loopback_only
 
 from fleetctl.model.instances import Offer
@@ -20,6 +20,7 @@ BARE_REGION = "eu-central-1"
 
 LIMITS = Limits(connect_s=2.0, read_s=1.5, attempts=1)
 """Long for a server on this machine, short for a test; one attempt, since a repetition would only wait."""
+PATIENT = Limits(connect_s=PATIENCE_S, read_s=PATIENCE_S, attempts=1)
 
 
 def offer(zone: str = "us-east-1a", *, market: Market = Market.ON_DEMAND, region: str = "us-east-1") -> Offer:
@@ -40,9 +41,9 @@ def settings(server: AwsServer, *, regions: tuple[str, ...] = REGIONS, **more: A
     return Settings(regions=regions, ssh_sources=("203.0.113.0/24",), endpoint=server.endpoint, **more)
 
 
-def cloud_of(server: AwsServer, *, regions: tuple[str, ...] = REGIONS) -> CloudUnderTest:
+def cloud_of(server: AwsServer, *, regions: tuple[str, ...] = REGIONS, limits: Limits = LIMITS) -> CloudUnderTest:
     def make(fleet: str, boundary: Boundary) -> AwsProvider:
-        return AwsProvider(settings(server, regions=regions), fleet=fleet, limits=LIMITS, boundary=boundary)
+        return AwsProvider(settings(server, regions=regions), fleet=fleet, limits=limits, boundary=boundary)
 
     home = regions[0]
     return CloudUnderTest(

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 from aws_server import AwsServer
-from aws_world import cloud_of, running_server, server  # noqa: F401  # fixtures
+from aws_world import PATIENT, cloud_of, running_server, server  # noqa: F401  # fixtures
 from bad_luck import bad_luck
 
 REGIONS = ("us-east-1",)
@@ -25,7 +25,7 @@ def test_nothing_is_doubled_and_nothing_leaks(
     block: int,
     pytestconfig: pytest.Config,
 ) -> None:
-    cloud = cloud_of(server, regions=REGIONS)
+    cloud = cloud_of(server, regions=REGIONS, limits=PATIENT)
     seeds = pytestconfig.getoption("--seeds") or cloud.seeds
 
     for seed in range(block, seeds, BLOCKS):

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arm_server import SUBSCRIPTION, ArmServer, Rule
 from arm_state import DISK, IP, NIC, NSG, OTHER_REGION, REGION, VM, VNET, ArmError, Body
-from cloud_contract import NEWLY_CODED, Boundary, CloudUnderTest, Fault, Kind, Operation, Truth
+from cloud_contract import NEWLY_CODED, PATIENCE_S, Boundary, CloudUnderTest, Fault, Kind, Operation, Truth
 
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import InstanceId, PoolName
@@ -20,6 +20,7 @@ from fleetctl.providers.azure.provider import AzureProvider
 
 LIMITS = Limits(read_s=1.0, change_s=1.0, verdict_s=5.0, pause_s=0.0)
 """Short, so that a lost answer does not cost a minute; the server answers within milliseconds."""
+PATIENT = replace(LIMITS, read_s=PATIENCE_S, change_s=PATIENCE_S)
 
 SLOW_S = 1.5
 """Longer than the limits above."""
@@ -69,12 +70,13 @@ class World:
 
     server: ArmServer
     home: Path
+    limits: Limits = LIMITS
     made: list[AzureProvider] = field(default_factory=list)
     capacities: int = 0
 
     def make(self, fleet: str, boundary: Boundary, **options: object) -> AzureProvider:
         setup = Setup(fleet=fleet, home=Home(self.home), options=self.options() | options)
-        provider = AzureProvider(setup, limits=LIMITS, boundary=boundary)
+        provider = AzureProvider(setup, limits=self.limits, boundary=boundary)
         self.made.append(provider)
         return provider
 
@@ -153,12 +155,12 @@ class World:
 
 
 @contextmanager
-def world(home: Path) -> Iterator[World]:
+def world(home: Path, limits: Limits = LIMITS) -> Iterator[World]:
     server = ArmServer()
     server.slow_s = SLOW_S
     server.start()
     try:
-        yield World(server, home)
+        yield World(server, home, limits)
     finally:
         server.stop()
 

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from azure_world import world
+from azure_world import PATIENT, world
 from bad_luck import bad_luck
 
 PARTS = 8
@@ -20,9 +20,11 @@ async def test_bad_luck_neither_doubles_nor_leaks(request: pytest.FixtureRequest
     met: Counter[str] = Counter()
 
     for seed in range(part, seeds, PARTS):
-        with world(tmp_path) as azure:
-            await bad_luck(azure.under_test(), seed, faults_met=met)
-            await azure.close()
+        with world(tmp_path, PATIENT) as azure:
+            try:
+                await bad_luck(azure.under_test(), seed, faults_met=met)
+            finally:
+                await azure.close()
 
     assert met["killed"] > 0, "the process died now and then"
     assert sum(met.values()) > len(range(part, seeds, PARTS)), "faults struck"

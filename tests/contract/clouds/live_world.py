@@ -32,7 +32,10 @@ BILLED_H = 1.0
 """What each launch is counted as: far more than a test holds a machine, so that the cap holds whatever goes wrong."""
 
 SETTLED_S = 900.0
-"""For a real machine to come to rest, instead of the ten seconds of a server on this one."""
+"""For a real machine to come to rest, instead of the minute of a server on this one."""
+
+LOOK_S = 2.0
+"""Between two looks at it: an account may ask only so often."""
 
 
 class Capped:

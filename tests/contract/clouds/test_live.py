@@ -10,7 +10,7 @@ from pathlib import Path
 import cloud_contract
 import pytest
 from cloud_contract import CloudContract, CloudUnderTest
-from live_world import SETTLED_S, Purse, empty, live_cloud
+from live_world import LOOK_S, SETTLED_S, Purse, empty, live_cloud
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(4 * 3600)]
 
@@ -23,6 +23,7 @@ def purse(pytestconfig: pytest.Config) -> Purse:
 @pytest.fixture
 def cloud(pytestconfig: pytest.Config, purse: Purse, tmp_path: Path) -> Iterator[CloudUnderTest]:
     cloud_contract.SETTLED_S = SETTLED_S
+    cloud_contract.LOOK_S = LOOK_S
     options = json.loads(pytestconfig.getoption("--live-options"))
     made = live_cloud(pytestconfig.getoption("--live"), options, purse, tmp_path)
     try:

@@ -4,10 +4,22 @@ import importlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cloud_contract import FLEET, NEWLY_CODED, ONE, Boundary, CloudUnderTest, Fault, Kind, Operation, Truth
+from cloud_contract import (
+    FLEET,
+    NEWLY_CODED,
+    ONE,
+    PATIENCE_S,
+    Boundary,
+    CloudUnderTest,
+    Fault,
+    Kind,
+    Operation,
+    Truth,
+)
 from gcp_compute import Compute
 from gcp_discovery import Judge
 from gcp_market import DEEP_LEARNING, IMAGES, PROJECT
@@ -24,6 +36,7 @@ from fleetctl.providers.gcp.compute import GcpProvider
 from fleetctl.providers.gcp.settings import read_settings
 
 SHORT = Limits(read_s=1.5, change_s=1.5, operation_s=3.0, glance_s=1.0, pause_s=0.01)
+PATIENT = replace(SHORT, read_s=PATIENCE_S, change_s=PATIENCE_S)
 LATE_S = 2.0
 ZONE = "us-central1-a"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbd8vTQ0fXlWfyYbKIuyVq3s7ZT8Vh7Ff1p0p0p0p0p fleet"
@@ -93,9 +106,9 @@ def served(compute: Compute | None = None) -> Iterator[tuple[GcpServer, str]]:
     assert not server.refused, "\n".join(server.refused)
 
 
-def under_test(server: GcpServer, endpoint: str, home: Path) -> CloudUnderTest:
+def under_test(server: GcpServer, endpoint: str, home: Path, *, limits: Limits = SHORT) -> CloudUnderTest:
     def make(fleet: str, boundary: Boundary) -> Provider:
-        return GcpProvider(read_settings(setup(endpoint, home, fleet)), limits=SHORT, boundary=boundary)
+        return GcpProvider(read_settings(setup(endpoint, home, fleet)), limits=limits, boundary=boundary)
 
     def clear() -> None:
         server.strikes.clear()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from bad_luck import bad_luck
 from gcp_compute import Compute
-from gcp_world import served, under_test
+from gcp_world import PATIENT, served, under_test
 
 BATCHES = 8
 """The sequences come in so many tests, so that several processes can share them."""
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # hundreds of seeds i
 async def test_no_machine_is_doubled_or_leaked(batch: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     met: Counter[str] = Counter()
     with served() as (server, endpoint):
-        cloud = under_test(server, endpoint, tmp_path)
+        cloud = under_test(server, endpoint, tmp_path, limits=PATIENT)
         seeds = request.config.getoption("--seeds") or cloud.seeds
         for seed in range(batch, seeds, BATCHES):
             server.compute = Compute()

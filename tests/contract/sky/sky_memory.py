@@ -1,65 +1,35 @@
-"""What stands behind the stand-in of SkyPilot's SDK: clusters, requests and machines in one file, with levers.
+"""What stands behind the stand-in of SkyPilot's SDK: clusters, requests and machines in the test's memory, with levers.
 
 Ours, after SkyPilot 0.14.1's documentation and behaviour: a request goes on whether or not anybody waits for it; one
 cluster of a name, made under a lock, found again by a second launch; INIT while it is made; a launch can be cancelled;
-`down` takes everything. The stand-in (each bridge a process of its own) and the tests read and write the same file.
+`down` takes everything. The stand-in (each bridge a process of its own) asks for it over a socket (`sky_wire`).
 """
 
-import fcntl
-import json
-import os
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-Body = dict[str, Any]
-
-ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
-
-WAIT_S = 30.0
-"""For a request that is held back; no test holds one longer."""
-
-REGIONS = {"lambda": ("us-east-1", "us-west-2"), "runpod": ("CA", "US"), "aws": ("us-east-1",)}
-
-
-class Refused(Exception):
-    """Becomes an exception of `sky.exceptions`, by name."""
-
-    def __init__(self, kind: str, message: str, attempts: tuple[str, ...] = (), code: str = "") -> None:
-        super().__init__(message)
-        self.body: Body = {"type": kind, "message": message, "attempts": list(attempts), "code": code}
+from sky_wire import ENDED, Body, Refused
 
 
 class Memory:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = folder / "memory.json"
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now: Body = {
+            "clusters": {},
+            "machines": [],
+            "requests": {},
+            "faults": [],
+            "hold": "",
+            "calls": [],
+            "turns": 0,
+        }
 
     @contextmanager
     def held(self) -> Iterator[Body]:
-        """Everything, for one who changes it alone; saved at the end, also when it ends by an exception."""
-        with (self._folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                now = json.loads(self._file.read_bytes())
-            except FileNotFoundError:
-                now = {
-                    "clusters": {},
-                    "machines": [],
-                    "requests": {},
-                    "faults": [],
-                    "hold": "",
-                    "calls": [],
-                    "turns": 0,
-                }
-            try:
-                yield now
-            finally:
-                draft = self._file.with_suffix(".tmp")
-                draft.write_text(json.dumps(now))
-                draft.replace(self._file)
+        """Everything, for one who changes it alone."""
+        with self._lock:
+            yield self._now
 
     def met(self, now: Body, operation: str, zone: str = "") -> Body | None:
         """The fault that strikes this call, once less often from now on."""
@@ -69,8 +39,8 @@ class Memory:
                 return dict(fault)
         return None
 
-    def submit(self, name: str, operation: str, cluster: str, body: Body) -> str:
-        """Take a request and do what can be done of it at once; its id."""
+    def submit(self, name: str, operation: str, cluster: str, body: Body) -> Body:
+        """Take a request and do what can be done of it at once; its id, and whether who asks dies over it."""
         with self.held() as now:
             now["calls"].append(name)
             fault = self.met(now, operation, body.get("infra", ""))
@@ -87,40 +57,41 @@ class Memory:
                 request["after"] = kind  # what becomes of the answer: broken, cut, slow
                 self._go_on(now, request)
             now["turns"] += 1
-            if kind == "cut" and now["turns"] % 2:
-                die = True  # while it is asked for, or (else) while it is waited for
+            dies = kind == "cut" and now["turns"] % 2 == 1  # while it is asked for, or (else) while it is waited for
+            if dies:
                 request["after"] = ""
-            else:
-                die = False
-        if die:
-            os._exit(9)
-        return key
+            return {"key": key, "dies": dies}
 
-    def wait(self, key: str, *, slow_s: float) -> Body:
-        """The request's end. Raises `Refused`."""
-        deadline = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline:
-            with self.held() as now:
-                self.advance(now)
-                request = now["requests"][key]
-                if request["status"] in ENDED:
-                    after, request["after"] = request.get("after", ""), ""
-                    break
-            time.sleep(0.01)
-        else:
-            raise AssertionError(f"{key} is held back for more than {WAIT_S} s")
-        if after == "cut":
-            os._exit(9)
-        if after == "slow":
-            time.sleep(slow_s)
-        if after == "broken":
-            raise Refused("ServerTemporarilyUnavailableError", "The server is temporarily unavailable")
-        if request["status"] == "CANCELLED":
-            raise Refused("RequestCancelled", f"request {key} is cancelled by another process")
-        if request["error"] is not None:
-            error = request["error"]
-            raise Refused(error["type"], error["message"], tuple(error["attempts"]), error["code"])
-        return dict(request)
+    def look(self, key: str) -> Body:
+        """The request as it stands. What becomes of its answer is told once, with the end."""
+        with self.held() as now:
+            self.advance(now)
+            request = now["requests"][key]
+            told = dict(request)
+            if request["status"] in ENDED:
+                request["after"] = ""
+            return told
+
+    def under_way(self) -> dict[str, Body]:
+        """The requests that have not ended, by id."""
+        with self.held() as now:
+            self.advance(now)
+            return {key: dict(one) for key, one in now["requests"].items() if one["status"] not in ENDED}
+
+    def listing(self, *, compared: bool) -> Body:
+        """The clusters by name, and the fault that strikes this listing. `compared`: with what the clouds have."""
+        with self.held() as now:
+            self.advance(now)
+            fault = self.met(now, "list")
+            if compared:
+                there = {one["cluster"] for one in now["machines"]}
+                for name in [name for name in now["clusters"] if name not in there]:
+                    del now["clusters"][name]
+            return {"clusters": {name: dict(one) for name, one in now["clusters"].items()}, "fault": fault}
+
+    def knows(self, cluster: str) -> bool:
+        with self.held() as now:
+            return cluster in now["clusters"]
 
     def advance(self, now: Body) -> None:
         """What is no longer held back goes on, as it does in an API server."""

@@ -4,11 +4,13 @@ import json
 import math
 import os
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloud_contract import NEWLY_CODED, Boundary, CloudUnderTest, Fault, Kind, Operation, Truth
-from sky_memory import Body, Memory
+from cloud_contract import NEWLY_CODED, PATIENCE_S, Boundary, CloudUnderTest, Fault, Kind, Operation, Truth
+from sky_memory import Memory
+from sky_wire import Body, served
 
 from fleetctl.model.instances import Offer
 from fleetctl.model.names import InstanceId, PoolName
@@ -24,6 +26,7 @@ HERE = Path(__file__).parent
 
 LIMITS = Limits(start_s=30.0, read_s=1.5, change_s=1.5)
 """Short, so that a lost answer does not cost a minute; the stand-in answers within milliseconds."""
+PATIENT = Limits(start_s=PATIENCE_S, read_s=PATIENCE_S, change_s=PATIENCE_S)
 SLOW_S = 2.5
 """Longer than the limits above."""
 
@@ -103,7 +106,9 @@ class World:
     """One folder that stands for SkyPilot and its clouds, and every Provider made for it, closed at the end."""
 
     folder: Path
+    limits: Limits = LIMITS
     made: list[SkyProvider] = field(default_factory=list)
+    _served: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.sky = self.folder / "sky"
@@ -112,7 +117,9 @@ class World:
             self.date(cloud, DATE)
         rows = [dict(zip(_COLUMNS, row, strict=True)) | {"cpu_count": 26.0, "memory": 200.0} for row in CATALOG]
         (self.sky / "catalog.json").write_text(json.dumps(rows))
-        self.memory = Memory(self.sky)
+        # Not a file: each look at it would be a new one on the disk, a thousand in a second.
+        self.memory = Memory()
+        self.port = self._served.enter_context(served(self.memory))
         self.python = self.folder / "sky-python"
         self.python.write_text(self.script(f'exec {sys.executable} "$@"'))
         self.python.chmod(0o700)
@@ -123,6 +130,7 @@ class World:
             "PYTHONPATH": f"{HERE / 'stand_in'}:{HERE}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "STAND_IN_SKY": self.sky,
+            "STAND_IN_SKY_PORT": self.port,
             "STAND_IN_SKY_SLOW_S": SLOW_S,
         }
         return "\n".join(["#!/bin/sh", *(f"export {name}='{value}'" for name, value in values.items()), *lines, ""])
@@ -134,17 +142,18 @@ class World:
         os.utime(path, (at, at))
 
     def make(
-        self, fleet: str, boundary: Boundary = lambda _: None, limits: Limits = LIMITS, **options: object
+        self, fleet: str, boundary: Boundary = lambda _: None, limits: Limits | None = None, **options: object
     ) -> SkyProvider:
         given = {"python": str(self.python), "server": "http://127.0.0.1:9"} | options
         setup = Setup(fleet=fleet, home=Home(self.folder), options={name: one for name, one in given.items() if one})
-        provider = SkyProvider(setup, limits=limits, boundary=boundary)
+        provider = SkyProvider(setup, limits=limits or self.limits, boundary=boundary)
         self.made.append(provider)
         return provider
 
     async def close(self) -> None:
-        for provider in self.made:
-            await provider.close()
+        with self._served:
+            for provider in self.made:
+                await provider.close()
 
     def inject(self, fault: Fault) -> None:
         if (fault.operation, fault.kind) in CANNOT:

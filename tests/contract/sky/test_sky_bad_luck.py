@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bad_luck import bad_luck
-from sky_world import World
+from sky_world import PATIENT, World
 
 PARTS = 20
 """So that several processes share the work. A sequence starts three bridges or so, and takes half a second."""
@@ -20,9 +20,11 @@ async def test_bad_luck_neither_doubles_nor_leaks(request: pytest.FixtureRequest
     met: Counter[str] = Counter()
 
     for seed in range(part, seeds, PARTS):
-        world = World(tmp_path / str(seed))
-        await bad_luck(world.under_test(), seed, faults_met=met)
-        await world.close()
+        world = World(tmp_path / str(seed), PATIENT)
+        try:
+            await bad_luck(world.under_test(), seed, faults_met=met)
+        finally:
+            await world.close()
 
     assert met["killed"] > 0, "the process died now and then"
     assert sum(met.values()) >= len(range(part, seeds, PARTS)), "faults struck"

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ports import free_port
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 needs_sshd = pytest.mark.skipif(
     not (Path(SSHD).exists() and os.getuid() == 0 and shutil.which("ssh-keygen")),
@@ -35,7 +36,7 @@ class SshMachine:
         self.home = folder / "home"
         self.root = folder / "node"
         self.user = getpass.getuser()
-        self.port = _free_port()
+        self.port = free_port()
         self.environment: dict[str, str] = {}
         self._sshd: subprocess.Popen[bytes] | None = None
         self.home.mkdir(parents=True)
@@ -147,12 +148,6 @@ def ssh_machines(count: int) -> Iterator[tuple[SshMachine, ...]]:
         for machine in made:
             machine.clear()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

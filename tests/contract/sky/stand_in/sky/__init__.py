@@ -1,4 +1,4 @@
-"""A stand-in for SkyPilot: the handful of its functions that the bridge calls, on a folder instead of clouds.
+"""A stand-in for SkyPilot: the handful of its functions that the bridge calls, on a test's memory instead of clouds.
 
 Ours. It lets `bridge.py` itself be tried in a process of its own, with levers; the real one is in `test_sky_judge.py`.
 """
@@ -6,7 +6,7 @@ Ours. It lets `bridge.py` itself be tried in a process of its own, with levers; 
 import enum
 import re
 
-from sky_memory import REGIONS
+from sky_wire import REGIONS
 
 from sky import exceptions
 

@@ -9,12 +9,15 @@ from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
-from sky_memory import ENDED, Memory, Refused
+from sky_wire import ENDED, Refused, ask
 
 import sky
 from sky import exceptions
 
-_memory = Memory(Path(os.environ["STAND_IN_SKY"]))
+WAIT_S = 30.0
+"""For a request that is held back; no test holds one longer."""
+
+_port = int(os.environ["STAND_IN_SKY_PORT"])
 _slow_s = float(os.environ["STAND_IN_SKY_SLOW_S"])
 _answers = {}  # of reads, which take no request of their own in the memory
 
@@ -37,9 +40,12 @@ def _raised(error):
 
 def _submit(*words):
     try:
-        return _memory.submit(*words)
+        begun = ask(_port, "submit", *words)
     except Refused as error:
         raise _raised(error) from None
+    if begun["dies"]:
+        os._exit(9)
+    return begun["key"]
 
 
 def _answer(value):
@@ -55,9 +61,29 @@ def get(request):
             raise value
         return value
     try:
-        return _memory.wait(request, slow_s=_slow_s)
+        return _ended(request)
     except Refused as error:
         raise _raised(error) from None
+
+
+def _ended(key):
+    deadline = time.monotonic() + WAIT_S
+    while (request := ask(_port, "look", key))["status"] not in ENDED:
+        assert time.monotonic() < deadline, f"{key} is held back for more than {WAIT_S} s"
+        time.sleep(0.01)
+    match request.get("after", ""):
+        case "cut":
+            os._exit(9)
+        case "slow":
+            time.sleep(_slow_s)
+        case "broken":
+            raise Refused("ServerTemporarilyUnavailableError", "The server is temporarily unavailable")
+    if request["status"] == "CANCELLED":
+        raise Refused("RequestCancelled", f"request {key} is cancelled by another process")
+    if request["error"] is not None:
+        error = request["error"]
+        raise Refused(error["type"], error["message"], tuple(error["attempts"]), error["code"])
+    return request
 
 
 def launch(task, cluster_name, dryrun=False):
@@ -80,14 +106,11 @@ def down(cluster_name):
 
 
 def api_cancel(request_ids, silent=False):
-    _memory.cancel(request_ids)
+    ask(_port, "cancel", request_ids)
     return _answer(request_ids)
 
 
 def api_status(cluster_name=None):
-    with _memory.held() as now:
-        _memory.advance(now)
-        found = [(key, dict(one)) for key, one in now["requests"].items() if one["status"] not in ENDED]
     return [
         SimpleNamespace(
             request_id=key,
@@ -96,7 +119,7 @@ def api_status(cluster_name=None):
             cluster_name=one["cluster"],
             request_body=json.dumps({"task": _yaml(one["body"])}),
         )
-        for key, one in found
+        for key, one in ask(_port, "under_way").items()
         if cluster_name in (None, one["cluster"])
     ]
 
@@ -112,26 +135,21 @@ def _yaml(body):
 
 def status(cluster_names=None, refresh=None, all_users=False):
     assert all_users, "other users of the API server may hold the fleet's machines"
-    with _memory.held() as now:
-        _memory.advance(now)
-        fault = _memory.met(now, "list")
-        if refresh is sky.StatusRefreshMode.FORCE:
-            there = {one["cluster"] for one in now["machines"]}
-            for name in [name for name in now["clusters"] if name not in there]:
-                del now["clusters"][name]
-        rows = [
-            {
-                "name": name,
-                "status": sky.ClusterStatus(one["status"]),
-                "labels": one["labels"],
-                "handle": SimpleNamespace(
-                    head_ip=one.get("ip"), stable_ssh_ports=[one.get("port", 22)], ssh_user=one.get("user")
-                ),
-                "launched_at": int(time.time()),
-            }
-            for name, one in now["clusters"].items()
-            if cluster_names is None or name in cluster_names
-        ]
+    found = ask(_port, "listing", compared=refresh is sky.StatusRefreshMode.FORCE)
+    fault = found["fault"]
+    rows = [
+        {
+            "name": name,
+            "status": sky.ClusterStatus(one["status"]),
+            "labels": one["labels"],
+            "handle": SimpleNamespace(
+                head_ip=one.get("ip"), stable_ssh_ports=[one.get("port", 22)], ssh_user=one.get("user")
+            ),
+            "launched_at": int(time.time()),
+        }
+        for name, one in found["clusters"].items()
+        if cluster_names is None or name in cluster_names
+    ]
     match fault:
         case None:
             return _answer(rows)
@@ -171,9 +189,7 @@ def list_accelerators(gpus_only, clouds, all_regions):
 
 
 def tail_provision_logs(cluster_name, follow, tail, output_stream):
-    with _memory.held() as now:
-        known = cluster_name in now["clusters"]
-    if not known:
+    if not ask(_port, "knows", cluster_name):
         raise exceptions.CommandError("Provision log path is not recorded for this cluster")
     output_stream.write(f"\x1b[2mProvisioning {cluster_name}\x1b[0m\n")
     sys.stdout.write("noise on stdout\n")

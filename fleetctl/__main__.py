@@ -13,6 +13,8 @@ UNCOLLECTED = 50_000
 a twentieth of a short command's time. A loop's garbage is found as surely, some hundred kilobytes later."""
 FAILURE = 1
 """As of every error that has no code of its own."""
+INTERRUPTED = 130
+"""As a shell reports a process that Ctrl-C ended."""
 
 
 def main() -> None:
@@ -30,6 +32,9 @@ def main() -> None:
         sys.stderr.write(f"error: {failure}\n")
         streams.abandon()
         code = FAILURE
+    except KeyboardInterrupt:  # before there was a command to say what became of it
+        sys.stderr.write("\ninterrupted\n")
+        code = INTERRUPTED
     sys.exit(code)
 
 

@@ -8,7 +8,7 @@ Example: fleetctl cost forecast -o json
 import time
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ from fleetctl.cli.session import Session, data_age, duration_s, session
 from fleetctl.errors import UsageError
 from fleetctl.model.names import ServiceName
 from fleetctl.views.books import (
+    SUMS,
     TOTAL,
     BookLine,
     ForecastLine,
@@ -28,6 +29,8 @@ from fleetctl.views.books import (
 )
 from fleetctl.views.figures import ago, dollars, figure
 from fleetctl.views.token_counts import TokenCount, tokens_of
+
+Line = TypeVar("Line", NowLine, BookLine, ForecastLine)
 
 app = typer.Typer(add_completion=False, invoke_without_command=True, help="What machines cost.")
 
@@ -122,7 +125,7 @@ def now(
         view = here.view()
         rows = now_lines(view, None if by is None else by.value)
         kind = by.value if by is not None else "instance"
-        emit(rows, NOW, output, name=lambda row: f"{kind}/{row.name}", empty="nothing is billed")
+        emit(_named(rows, output), NOW, output, name=lambda row: f"{kind}/{row.name}", empty="nothing is billed")
         total, unpriced = view.price_per_hour
         if output is Format.TABLE:
             more = f" + {unpriced} of unknown price" if unpriced else ""
@@ -145,7 +148,7 @@ def report(
         amounts = here.store.ledger(since=until - back_s, until=until)
         rows = book_lines(amounts, by.value, _tokens(here, amounts_of=until - back_s, until=until))
         empty = f"nothing was counted in the last {since}; a controller counts while it runs: fleetctl daemon start"
-        emit(rows, REPORT, output, name=lambda row: f"{by.value}/{row.name}", empty=empty)
+        emit(_named(rows, output), REPORT, output, name=lambda row: f"{by.value}/{row.name}", empty=empty)
         if output is Format.TABLE and rows:
             _explain(rows, since)
 
@@ -156,12 +159,17 @@ def forecast(output: Output = Format.TABLE) -> None:
     with session() as here:
         view = here.view()
         rows = forecast_lines(view)
-        emit(rows, FORECAST, output, name=lambda row: f"service/{row.name}", empty="no services are up")
+        emit(_named(rows, output), FORECAST, output, name=lambda row: f"service/{row.name}", empty="no services are up")
         if output is Format.TABLE:
             say(f"the load as it is now; {data_age(view)}")
             total = rows[-1].per_hour if rows else None
             if total is not None:
                 _limit(here, total)
+
+
+def _named(rows: Sequence[Line], output: Format) -> Sequence[Line]:
+    """Without sums, where names are asked for."""
+    return [row for row in rows if row.name not in SUMS] if output is Format.NAME else rows
 
 
 def _limit(here: Session, total: float) -> None:

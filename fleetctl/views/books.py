@@ -19,6 +19,9 @@ STEP_S = 900.0
 SHARED = "(shared)"
 """What no single Service has: GPUs that several of a Pool could use."""
 TOTAL = "TOTAL"
+BESIDE = "(standby and free GPUs)"
+SUMS = frozenset({SHARED, BESIDE, TOTAL})
+"""Lines that are of nothing with a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +248,7 @@ def forecast_lines(view: FleetView) -> list[ForecastLine]:
     total, unpriced = view.price_per_hour
     rest = _beside(None if unpriced else total, lines)
     if rest is None or rest > 0.005 or not lines:
-        lines.append(_flat("(standby and free GPUs)", rest))
+        lines.append(_flat(BESIDE, rest))
     return [*lines, _total(lines)]
 
 

@@ -16,7 +16,7 @@ from fleetctl.model.replicas import ReplicaPhase
 from fleetctl.node.local import UnixNodeLink
 
 SLEEPY = Path(__file__).with_name("sleepy_engine.py")
-OVERHEAD_S = 0.1
+OVERHEAD_S = 0.3
 """Above the engine's own wake: what the issue promises."""
 SLEEP = engine("vllm").sleep
 assert SLEEP is not None

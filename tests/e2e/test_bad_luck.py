@@ -295,7 +295,7 @@ def test_garbage_for_metrics_is_unknown_load_and_never_scaled_down(restless: Fle
     until(
         "what is idle goes to zero, what is unknown is held",
         lambda: (_state(restless, "well"), _state(restless, "garbage")) == ("idle", "held"),
-        within_s=60.0,
+        within_s=120.0,
         every_s=0.5,
     )
 
@@ -353,21 +353,21 @@ def test_a_full_disk_is_said_and_sat_out(bare: FleetHome, small_disk: Path) -> N
     path = bare.write("fleet.yaml", text)
     bare.run("up", "-f", path)
     loop = bare.start("run")
-    until("it is the controller", lambda: "is the controller" in loop.said(), within_s=60.0)
+    until("it is the controller", lambda: "is the controller" in loop.said(), within_s=120.0)
 
     ballast = small_disk / "ballast"
     _fill(ballast)
-    until("it says that the disk is full", lambda: "the disk is full" in loop.said(), within_s=60.0)
+    until("it says that the disk is full", lambda: "the disk is full" in loop.said(), within_s=120.0)
     refused = bare.run("scale", "chat=3", code=1)
     answered = answers(bare.url)
     ballast.unlink()
     until(
         "what could not be stored can be",
         lambda: bare.run("scale", "chat=3", code=None).code == 0,
-        within_s=60.0,
+        within_s=120.0,
         every_s=0.5,
     )
-    until("the loop goes on", lambda: _ready(bare) == 3, within_s=60.0, every_s=0.5)
+    until("the loop goes on", lambda: _ready(bare) == 3, within_s=120.0, every_s=0.5)
 
     assert "the disk is full" in refused.err
     assert "free some space" in refused.err

@@ -177,6 +177,8 @@ def test_what_it_cost_is_counted_and_told(fleet: FleetHome) -> None:
     assert total["gpu_hours"] == pytest.approx(parts)
     assert [row["pool"] for row in now] == ["box"] * len(now) != []
     assert [row["name"] for row in forecast][-1] == "TOTAL"
+    assert "TOTAL" not in fleet.run("cost", "report", "--since", "1h", "-o", "name").out
+    assert fleet.run("cost", "forecast", "-o", "name").out == "service/chat\n"
 
 
 def test_what_is_counted_goes_on_over_a_restart(fleet: FleetHome) -> None:

@@ -7,7 +7,8 @@ from fleet_bad_luck import Luck, fleet_bad_luck
 
 PARTS = 8
 """So that several processes share them."""
-SEEDS = 2000
+SEEDS = 1200
+"""Of a run by itself; `--seeds` asks for more."""
 
 
 @pytest.mark.slow

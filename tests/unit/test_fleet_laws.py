@@ -16,8 +16,8 @@ from fleetctl.model.services import Behavior, Gpu, Pool, RatePolicy, Service, St
 from fleetctl.model.signals import Load
 from fleetctl.model.snapshots import Intent, Snapshot
 
-EXAMPLES = 60
-"""Histories per law: about 20 seconds of one core for all of them together."""
+EXAMPLES = 40
+"""Histories per law."""
 CALM_S = 1500.0
 """Faults and their pauses (at most 600 s between tries of a broken engine) are over by then."""
 

@@ -14,7 +14,7 @@ from fleetctl.model.nodes import Call
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.services import Gpu, Pool, Service, Standby, Tier
 
-EXAMPLES = 20
+EXAMPLES = 14
 """Histories per law; one takes half a second."""
 BED = Pool(
     name=PoolName("bed"),

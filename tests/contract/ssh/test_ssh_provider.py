@@ -14,7 +14,7 @@ from ssh_machines import SshMachine, needs_sshd, ssh_machines
 from wheels import folder_of_wheels
 
 from fleetctl.errors import AgentFailure, Gone, InvalidRequest, NoCapacity, ProviderError
-from fleetctl.model.instances import LaunchSpec, Sighting
+from fleetctl.model.instances import LaunchSpec, Offer, Sighting
 from fleetctl.model.names import InstanceId, PoolName, ReplicaId, ServiceName
 from fleetctl.model.nodes import NodeDesired, NodeStatus, ReplicaSpec
 from fleetctl.model.replicas import ReplicaPhase
@@ -61,7 +61,15 @@ class Controller:
         return made
 
     async def spec(self, machine: SshMachine, instance: InstanceId = ONE) -> LaunchSpec:
-        offers = {offer.instance_type: offer for offer in await self.provider.offers(POOL)}
+        """Once the machine has answered: the first connection takes seconds where the computer is busy."""
+        offers: dict[str, Offer] = {}
+
+        async def offered() -> bool:
+            with contextlib.suppress(ProviderError):
+                offers.update({offer.instance_type: offer for offer in await self.provider.offers(POOL)})
+            return machine.name in offers
+
+        await until(offered, f"{machine.name} is offered")
         return LaunchSpec(id=instance, fleet=self.fleet, pool=POOL.name, offer=offers[machine.name])
 
     async def listed(self) -> dict[str, Sighting]:

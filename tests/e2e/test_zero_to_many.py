@@ -17,7 +17,7 @@ from fleetctl.store import SqlStore, open_store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CHAT = ServiceName("chat")
-ROUNDS = 3
+ROUNDS = 2
 BURST = 14
 """Requests at once: more than two replicas of the concurrency below can take."""
 MANY = 3

@@ -21,16 +21,23 @@ def suite() -> str:
 
 
 def bootstrap(packages: Sequence[str], target: Path) -> None:
-    """The system with these packages, in a folder. Raises `Unavailable`, and leaves no folder then."""
+    """The system with these packages, in a folder, or in an archive where the name ends with `.tar`.
+
+    Raises `Unavailable`, and leaves nothing then.
+    """
     if shutil.which("mmdebstrap") is None:
         raise Unavailable("a whole Debian needs mmdebstrap: apt-get install mmdebstrap")
-    words = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase", f"--include={','.join(packages)}"]
+    form = "tar" if target.suffix == ".tar" else "directory"
+    words = ["mmdebstrap", "--mode=root", f"--format={form}", "--variant=minbase", f"--include={','.join(packages)}"]
     words += [f"--aptopt={option}" for option in _apt_options()]
     words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     words += [suite(), str(target), *[str(place) for place in _SOURCES if place.is_file()][:1]]
     done = subprocess.run(words, capture_output=True, text=True, timeout=MAKE_S, check=False)
     if done.returncode != 0:
-        shutil.rmtree(target, ignore_errors=True)
+        if target.is_file():
+            target.unlink()
+        else:
+            shutil.rmtree(target, ignore_errors=True)
         said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["no reason told"]
         raise Unavailable(f"a whole Debian cannot be made: {said[0]}")
 

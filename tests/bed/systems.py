@@ -4,12 +4,10 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
+from bed import debian
 from bed.layers import of_files
 from bed.machines import Machine
 from bed.packages import Unavailable
@@ -20,9 +18,6 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "cloud-init", "openssh-server", "sudo"),
     *("python3-venv", "iproute2", "ca-certificates"),
 )
-MAKE_S = 400.0
-"""Packages of 100 MB, unpacked and configured: 60 to 100 s on busy cores."""
-_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 SSH_PORT = 2222
 NAME = "instance"
@@ -36,26 +31,15 @@ locale: false
 
 
 def base() -> Layer:
-    """The system, made once by mmdebstrap and cached. Raises `Unavailable`."""
-    if shutil.which("mmdebstrap") is None:
-        raise Unavailable("a system for cloud-init needs mmdebstrap: apt-get install mmdebstrap")
-    suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    path = cache() / "layers" / f"system-{suite}-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:8]}.tar"
+    """The system, made once and cached. Raises `Unavailable`."""
+    packages = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    path = cache() / "layers" / f"system-{debian.suite()}-{packages}.tar"
     path.parent.mkdir(exist_ok=True)
     with (cache() / "system.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             draft = path.with_name(f"draft-{os.getpid()}.tar")
-            words = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-            words += [f"--aptopt={option}" for option in _apt_options()]
-            words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
-            done = subprocess.run(
-                [*words, suite, str(draft), *_sources()], capture_output=True, text=True, timeout=MAKE_S, check=False
-            )
-            if done.returncode != 0:
-                draft.unlink(missing_ok=True)
-                said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["no reason told"]
-                raise Unavailable(f"a system for cloud-init cannot be made: {said[0]}")
+            debian.bootstrap(PACKAGES, draft)
             draft.replace(path)
     return layer(path)
 
@@ -104,15 +88,3 @@ def boot(machine: Machine, image: str, *, user_data: str, public_key: str, pip: 
 def inside(machine: Machine, *words: str) -> str:
     """What a command in the system prints, whatever its exit code."""
     return machine.inside("docker", "exec", NAME, *words, check=False)
-
-
-def _apt_options() -> list[str]:
-    """How apt gets out of here: proxies, and what it does not insist on."""
-    dumped = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
-    return [line.rstrip(";") for line in dumped.splitlines() if re.match(r'Acquire::[A-Za-z:-]+ ".+";$', line)]
-
-
-def _sources() -> list[str]:
-    """apt's own lists of where Debian is."""
-    places = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-    return [str(place) for place in places if place.is_file()][:1]

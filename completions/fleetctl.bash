@@ -164,7 +164,7 @@ _fleetctl() {
         'init') options='--force --dry-run' ;;
         'apply') options='--file -f --yes -y --dry-run --max-cost-per-hour' ;;
         'deploy') options='--image --model --wait --no-wait --timeout --yes -y --dry-run' ;;
-        'down') options='--all --wait --no-wait --timeout --dry-run' ;;
+        'down') options='--all --wait --no-wait --timeout --dry-run --yes -y' ;;
         'gc') options='--delete --now --yes -y --dry-run' ;;
         'pause') options='--dry-run' ;;
         'rebuild') options='--file -f' ;;

@@ -58,9 +58,9 @@ def _run(arguments: list[str]) -> int:
         # `help up` is `up --help`, and `help` alone the help of all.
         arguments = [*(word for word in arguments[1:] if word not in HELP), "--help"]
     if not arguments or arguments in (["--help"], ["-h"]):
-        from fleetctl.cli.commands import root_help
+        from fleetctl.cli.commands import root_help, terminal_columns
 
-        sys.stdout.write(root_help())
+        sys.stdout.write(root_help(terminal_columns()))
         return 0
     from fleetctl.cli.dispatch import run
 

@@ -127,7 +127,8 @@ def fleet_store(home: Home, config: FleetConfig, *, read_only: bool = False) -> 
     try:
         return open_store(config.store_url or str(home.store), read_only=read_only)
     except NotFound as error:
-        raise NotFound(f"there is no fleet in {home.root} yet", hint="fleetctl init, then: fleetctl up") from error
+        begin = "fleetctl up" if Path("fleet").is_dir() else "fleetctl init, then: fleetctl up"
+        raise NotFound(f"there is no fleet in {home.root} yet", hint=begin) from error
 
 
 def provider_names() -> tuple[ProviderName, ...]:

@@ -14,8 +14,9 @@ PANELS = ("Start here", "Change", "Look", "Control", "Files")
 _EXAMPLE = "Example: "
 
 EXIT_CODES = """\
-Exit codes: 0 ok, 1 failure, 2 usage, 3 confirmation needed, 4 not found, 5 auth,
-  6 timeout (still running), 7 conflict, 8 capacity or quota, 9 budget, 130 interrupted"""
+Exit codes: 0 ok, 1 failure, 2 usage, 3 confirmation needed, 4 not found,
+  5 auth, 6 timeout (still running), 7 conflict, 8 capacity or quota, 9 budget,
+  130 interrupted"""
 
 _FOLDER = os.path.dirname(__file__)
 _BEGINS = '"""`fleetctl '
@@ -57,8 +58,8 @@ def example(command: Command, path: str = "") -> str:
     return next(iter(own or lines), "")
 
 
-def root_help() -> str:
-    """The text of `fleetctl --help`."""
+def root_help(columns: int | None = None) -> str:
+    """The text of `fleetctl --help`, in so many columns; None: as wide as it comes."""
     every = commands()
     width = max(len(command.name) for command in every)
     lines = ["Usage: fleetctl COMMAND [OPTIONS]", "", "A terminal control plane for GPU fleets."]
@@ -67,12 +68,32 @@ def root_help() -> str:
         if command.panel != panel:
             panel = command.panel
             lines += ["", f"{panel}:"]
-        lines.append(f"  {command.name:<{width}}  {command.summary}")
+        lines += _in_width(f"  {command.name:<{width}}  ", command.summary, columns)
     lines += [
         "",
-        "Every command has --help (or: fleetctl help COMMAND), and -o (see: fleetctl help output).",
+        "Every command has --help (or: fleetctl help COMMAND), and -o, for the form",
+        "of what it prints (see: fleetctl help output).",
         "FLEETCTL_HOME names the folder of the fleet (see: fleetctl help env).",
         EXIT_CODES,
         "",
     ]
     return "\n".join(lines)
+
+
+def _in_width(head: str, summary: str, columns: int | None) -> list[str]:
+    """A line of the list, and below its summary what of that has no room."""
+    lines, now = [], head
+    for word in summary.split():
+        if columns is not None and now.strip() and now != head and len(now) + len(word) > columns:
+            lines.append(now.rstrip())
+            now = " " * len(head)
+        now += f"{word} "
+    return [*lines, now.rstrip()]
+
+
+def terminal_columns() -> int | None:
+    """Of the terminal that the help is shown on; None: it is none. Not `shutil`, whose import costs too much here."""
+    try:
+        return os.get_terminal_size(1).columns if os.isatty(1) else None
+    except OSError:
+        return None

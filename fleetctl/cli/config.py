@@ -1,4 +1,4 @@
-"""`fleetctl config` (Look): What holds for this command line and this fleet, and where each value is from: view, set.
+"""`fleetctl config` (Look): What holds for this command line and this fleet, and from where: view, set.
 
 Example: fleetctl config view --origin
 Example: fleetctl config set output json

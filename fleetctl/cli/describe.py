@@ -12,8 +12,8 @@ import typer
 
 from fleetctl.cli.fleet_gateways import gateway_lines
 from fleetctl.cli.fleet_gateways import told as gateways_told
-from fleetctl.cli.output import Format, Output, coloured, document, picture_width
-from fleetctl.cli.session import event_line, session
+from fleetctl.cli.output import Format, Output, coloured, document, picture_width, write
+from fleetctl.cli.session import Session, event_line, session
 from fleetctl.cli.subjects import subject_of
 from fleetctl.cli.tiers import tiers_of, told
 from fleetctl.decide import trial
@@ -22,11 +22,13 @@ from fleetctl.model.decisions import Event
 from fleetctl.model.instances import Instance
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.replicas import Replica, Stage
+from fleetctl.model.services import Pool
 from fleetctl.model.starts import Start, attributed
 from fleetctl.store import SqlStore
 from fleetctl.views.explanation import explained
 from fleetctl.views.figures import ago, dollars
 from fleetctl.views.fleet import FleetView, replica_rows, service_rows
+from fleetctl.views.holds import clock
 from fleetctl.views.starts import documented, drawn, whole
 
 app = typer.Typer(add_completion=False)
@@ -46,7 +48,7 @@ def describe(
         view = now.view()
         kind, _, name = subject_of(subject, view, past=lambda: _replicas_past(now.store)).partition("/")
         events = list(now.store.events(subject=f"{kind}/{name}", limit=EVENTS_SHOWN))
-        body, text = _described(view, now.store, kind, name)
+        body, text = _described(now, view, kind, name)
         if kind in ("service", "pool"):
             if kind == "service":
                 lines = gateway_lines(now.store, view.at, view.replicas_of(name))
@@ -60,7 +62,7 @@ def describe(
         elif output is not Format.TABLE:
             document(body, output)
         else:
-            sys.stdout.write(text + _events(events))
+            write(text + _events(events))
 
 
 def _replicas_past(store: SqlStore) -> list[str]:
@@ -68,7 +70,7 @@ def _replicas_past(store: SqlStore) -> list[str]:
     return [f"replica/{one.replica}" for one in store.starts()]
 
 
-def _described(view: FleetView, store: SqlStore, kind: str, name: str) -> tuple[object, str]:
+def _described(now: Session, view: FleetView, kind: str, name: str) -> tuple[object, str]:
     match kind:
         case "service":
             return _service(view, name)
@@ -78,7 +80,7 @@ def _described(view: FleetView, store: SqlStore, kind: str, name: str) -> tuple[
                     start = whole(replica)
                     body = {**msgspec.to_builtins(replica), "start": None if start is None else documented(start)}
                     return body, _replica(view, replica)
-            for past in reversed(store.starts(replica=ReplicaId(name), limit=1)):
+            for past in reversed(now.store.starts(replica=ReplicaId(name), limit=1)):
                 return {"start": documented(past)}, _past(past)
         case "instance":
             for instance in view.instances:
@@ -89,7 +91,7 @@ def _described(view: FleetView, store: SqlStore, kind: str, name: str) -> tuple[
             for intent in view.intents:
                 pools.setdefault(str(intent.service.pool_name), view.pool_of(intent))
             if name in pools:
-                return pools[name], _pool(view, name)
+                return pools[name], _pool(now, view, pools[name])
     raise NotFound(f"there is no {kind} {name!r}", hint="see: fleetctl ps, ps -r, ps -i")
 
 
@@ -122,8 +124,9 @@ def _service(view: FleetView, name: str) -> tuple[object, str]:
         if row.rollout is not None:
             lines.insert(-1, f"  rollout   {trial.told(row.rollout)[0]}")
         if intent.override is not None:
-            held = f", held until: fleetctl resume {name}" if intent.override.held else ""
-            lines.insert(-1, f"  override  {intent.override.replicas} by hand{held}")
+            until = "" if intent.override.until is None else f" until {clock(intent.override.until, view.at)}"
+            lift = f"fleetctl resume {name}" if intent.override.held else f"fleetctl scale {name}=auto"
+            lines.insert(-1, f"  override  {intent.override.replicas} by hand{until}; lift it: {lift}")
         lines += [
             f"  {one.name}  {one.role} {one.phase} on {one.instance or '-'} from {one.origin}"
             for one in replica_rows(view, name)
@@ -200,8 +203,21 @@ def _instance(view: FleetView, instance: Instance) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pool(view: FleetView, name: str) -> str:
-    lines = [f"pool/{name}"]
+def _pool(now: Session, view: FleetView, pool: Pool) -> str:
+    from fleetctl.cli.pool import pool_list
+
+    name = str(pool.name)
+    row = next(one for one in pool_list(now).rows if one.name == name)
+    where = f" at {', '.join(pool.placement.providers)}" if pool.placement.providers else ""
+    lines = [
+        f"pool/{name}  {row.state}",
+        f"  machines  {' or '.join(map(str, pool.gpu))}{where}, {'+'.join(pool.placement.markets)}, at most {pool.max}",
+        f"  there     {row.instances}, {row.ready} of them ready; {row.gpus_used} of {row.gpus} GPUs used",
+        f"  standby   {row.standby}",
+        f"  price     {dollars(row.price_per_hour)}/h",
+        f"  services  {', '.join(row.services) or '-'}",
+        "",
+    ]
     lines += [
         f"  {instance.id}  {instance.phase}, {view.used_gpus(instance.id)} of {instance.offer.gpu} used"
         for instance in view.live_instances

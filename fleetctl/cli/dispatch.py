@@ -18,10 +18,18 @@ ELSEWHERE = {
     "create": "up",
     "delete": "down",
     "destroy": "down",
+    "launch": "up",
     "list": "ps",
     "ls": "ps",
+    "machines": "ps -i",
+    "nodes": "ps -i",
+    "pods": "ps -r",
     "rm": "down",
+    "show": "describe",
+    "start": "up",
     "status": "ps",
+    "stop": "down",
+    "terminate": "down",
 }
 """Commands that people bring from elsewhere, and what they are here."""
 QUICK = {"ps": "fleet_lists"}
@@ -63,9 +71,9 @@ def path_of(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def _run(words: list[str]) -> int:
     if not words:
-        from fleetctl.cli.commands import root_help
+        from fleetctl.cli.commands import root_help, terminal_columns
 
-        sys.stdout.write(root_help())
+        sys.stdout.write(root_help(terminal_columns()))
         return 0
     name, rest = words[0], words[1:]
     if (given := _quick(name, rest)) is not None:
@@ -144,13 +152,13 @@ def _typed(command: Command, rest: list[str]) -> int:
     import typer
     from typer._click.exceptions import ClickException, MissingParameter, NoArgsIsHelpError
 
-    from fleetctl.cli.slips import hint_for, without_suggestion
+    from fleetctl.cli.slips import hint_for, in_one_word, without_suggestion
 
     app = importlib.import_module(f"fleetctl.cli.{command.module}").app
     try:
         # Not `main`: it would answer Ctrl-C and a closed pipe by itself, and without a word.
         # A copy: who reads the words takes them out of the list.
-        with typer.main.get_command(app).make_context(f"fleetctl {command.name}", list(rest)) as context:
+        with _told_whole(typer.main.get_command(app)).make_context(f"fleetctl {command.name}", list(rest)) as context:
             result = context.command.invoke(context)
     except NoArgsIsHelpError as error:
         if ASKED.made != "table":
@@ -162,8 +170,10 @@ def _typed(command: Command, rest: list[str]) -> int:
         return UsageError.exit_code
     except ClickException as error:
         path = path_of([command.name, *rest])[0] or command.name
-        hint = hint_for(error, path, _general()) or f"fleetctl {path} --help"
-        if isinstance(error, MissingParameter) and (shown := example(command, path)):
+        hint = hint_for(error, path, _general()) or in_one_word(command.name, rest, error.format_message())
+        shows = isinstance(error, MissingParameter) or not (hint or hasattr(error, "option_name"))
+        hint = hint or f"fleetctl {path} --help"
+        if shows and (shown := example(command, path)):
             hint = f"as in: {shown}; all that it takes: {hint}"
         raise UsageError(_sentence(without_suggestion(error.format_message())), hint=hint) from error
     except typer.Exit as exited:
@@ -174,6 +184,14 @@ def _typed(command: Command, rest: list[str]) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0
+
+
+def _told_whole(command: Any) -> Any:
+    """The command; a group tells the whole first sentence of each of its own, which would be cut at some letters."""
+    for inner in getattr(command, "commands", {}).values():
+        if not inner.short_help and inner.help:
+            inner.short_help = " ".join(inner.help.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".") + "."
+    return command
 
 
 def _sentence(text: str) -> str:

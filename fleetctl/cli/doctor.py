@@ -14,9 +14,10 @@ from pathlib import Path
 
 import typer
 
+from fleetctl.cli.asked import ASKED
 from fleetctl.cli.cloud_checks import clock, orphans, prices, provider_checks
 from fleetctl.cli.fleet_gateways import gateway_checks
-from fleetctl.cli.output import Column, Format, Output, emit, say
+from fleetctl.cli.output import Column, Format, Output, emit, say, write
 from fleetctl.errors import FleetError, NotFound
 from fleetctl.model.checks import Check, Status
 from fleetctl.paths import Home
@@ -38,7 +39,7 @@ CHECKS: tuple[Column[Check], ...] = (
     Column(header="CHECK", cell=lambda row: row.check),
     Column(header="STATUS", cell=lambda row: row.status),
     Column(header="DETAIL", cell=lambda row: row.detail),
-    Column(header="FIX", cell=lambda row: row.fix),
+    Column(header="FIX", cell=lambda row: row.fix, wide=True),
 )
 
 
@@ -52,8 +53,15 @@ def doctor(output: Output = Format.TABLE) -> int:
     checks = list(_checks())
     emit(checks, CHECKS, output, name=lambda row: f"check/{row.check}")
     if output is Format.TABLE:
+        if ASKED.form != "wide" and not ASKED.columns:
+            write("".join(_told_fix(check) for check in checks if check.fix))
         say(verdict(checks))
     return 1 if any(check.status == "fail" for check in checks) else 0
+
+
+def _told_fix(check: Check) -> str:
+    """What to do, below the table: beside it, a sentence would push the rest off a narrow terminal."""
+    return f"{'' if check.status == 'ok' else 'fix '}{check.check}: {check.fix}\n"
 
 
 def verdict(checks: Sequence[Check]) -> str:

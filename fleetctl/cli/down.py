@@ -36,12 +36,16 @@ def down(
     wait: Annotated[bool, typer.Option(help="Wait until everything is given back")] = True,
     timeout: Timeout = "15m",
     dry_run: DryRun = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Taken as everywhere; down asks only for a name that is to be typed")
+    ] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Drain services, stop their replicas and give their instances back. Running requests end first.
 
     Within seven days `fleetctl undo` brings them back as they were.
     """
+    del yes  # what can be undone is not asked about
     timeout_s = duration_s(timeout)
     if bool(services) == every:
         hint = "fleetctl down NAME…, or: fleetctl down --all"

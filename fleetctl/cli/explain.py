@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from fleetctl.cli.moments import moment
-from fleetctl.cli.output import Column, Format, Output, document, picture_width, table
+from fleetctl.cli.output import Column, Format, Output, document, picture_width, table, write
 from fleetctl.cli.session import Session, known_service, session
 from fleetctl.decide.attempts import Attempt, attempts
 from fleetctl.errors import NotFound
@@ -53,9 +53,9 @@ def explain(
                 output,
             )
         else:
-            sys.stdout.write(explained(found.decision, time.time(), without=found.without))
+            write(explained(found.decision, time.time(), without=found.without))
             if at is None and (held := _held(now, name)):
-                sys.stdout.write(f"\n  {held}\n")
+                write(f"\n  {held}\n")
             if at is None and (tried := _attempts(now, name, time.time())):
                 sys.stdout.write("\n" + matrix(tried, time.time(), room=_room()))
 

@@ -158,7 +158,9 @@ def service_list(now: Session, view: FleetView, *, every: bool) -> Listing[Servi
         rows=rows,
         columns=SERVICES,
         name=lambda row: f"service/{row.name}",
-        empty="no services are up; declare one: fleetctl init, then fleetctl up",
+        empty="no services are up; "
+        + ("see those that are down: fleetctl ps -a" if view.intents and not every else "declare one: fleetctl init")
+        + ", then fleetctl up",
         notes=[
             *(f"{row.name}: {row.trouble}. Next: fleetctl explain {row.name}" for row in rows if row.trouble),
             _total(view),

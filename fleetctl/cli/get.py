@@ -47,6 +47,8 @@ ELSEWHERE: Mapping[str, str] = {
     "costs": "cost now",
     "standbys": "standby ls",
     "machines": "get instances",
+    "pods": "get replicas",
+    "deployments": "get services",
 }
 """What people ask for as a kind, and the command that lists it."""
 EVENTS_MOST = 200

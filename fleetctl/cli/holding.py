@@ -40,7 +40,7 @@ def let_go(now: Session, word: str, *, dry_run: bool, output: Format) -> None:
     name, intent = _known(now, word)
     given = intent.override
     if given is None:
-        _told(now, name, None, "is not held; its policy rules", output)
+        _told(now, name, None, "was not held: its policy rules", output)
         if dry_run:
             told_dry()
         return

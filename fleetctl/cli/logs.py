@@ -16,6 +16,7 @@ from fleetctl.cli.moments import moment
 from fleetctl.cli.output import Format, Output, document, say
 from fleetctl.cli.session import Session, session
 from fleetctl.cli.streams import pause
+from fleetctl.cli.subjects import subject_of
 from fleetctl.errors import NotFound, UsageError
 from fleetctl.model.names import ReplicaId
 from fleetctl.model.records import dataclass
@@ -174,7 +175,8 @@ def _find(now: Session, name: str) -> tuple[Replica, str]:
     view = now.view()
     found = [replica for replica in view.replicas if name in (replica.id, replica.service) and replica.instance]
     if not found:
-        raise NotFound(f"no replica of that name, or of a service {name!r}, has a machine", hint="fleetctl ps -r")
+        subject = subject_of(name, view)
+        raise NotFound(f"no replica of {subject} has a machine", hint="fleetctl ps -r")
     replica = found[-1]
     for instance in view.instances:
         if instance.id == replica.instance and instance.address is not None:

@@ -63,6 +63,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
             ('--wait --no-wait', 'wait', '', 'Wait until everything is given back'),
             ('--timeout', 'timeout', 'word', 'Stop waiting after this long; the fleet goes on'),
             ('--dry-run', 'dry_run', '', 'Say what would be done, and do nothing'),
+            ('--yes -y', 'yes', '', 'Taken as everywhere; down asks only for a name that is to be typed'),
         ),
         (
             ('services', 'name of service', True, 'Services to take down'),
@@ -245,7 +246,7 @@ LINES: dict[str, tuple[str, tuple[tuple[str, str, str, str], ...], tuple[tuple[s
         ),
     ),
     'config': (
-        'What holds for this command line and this fleet, and where each value is from: view, set',
+        'What holds for this command line and this fleet, and from where: view, set',
         (),
         (),
     ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from fleetctl.cli.asked import ASKED
 from fleetctl.cli.tables import Column as Column
-from fleetctl.cli.tables import chosen, in_order, known
+from fleetctl.cli.tables import chosen, folded, in_order, known
 from fleetctl.cli.tables import table as table
 from fleetctl.errors import UsageError
 from fleetctl.model.records import dataclass
@@ -141,6 +141,11 @@ def line(body: object, *, first: bool = False) -> None:
     else:
         sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
     sys.stdout.flush()
+
+
+def write(text: str) -> None:
+    """Print a text for people; a terminal gets its long lines folded between words."""
+    sys.stdout.write(folded(text, _width()))
 
 
 def say(text: str) -> None:

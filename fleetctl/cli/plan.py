@@ -109,11 +109,13 @@ def show_plan(declared: Declaration, standing: Standing, costs: Costs, output: F
         _remark(costs)
         if not differences:
             say("nothing differs from what is declared already")
+        elif beside := dict.fromkeys(one.subject for one in differences if not one.subject.startswith("service/")):
+            say(f"besides services these differ: {', '.join(beside)}; field by field: fleetctl diff")
     return bool(differences) or any(row.then > row.now for row in costs.rows)
 
 
 def _remark(costs: Costs) -> None:
-    month = "" if costs.per_month is None else f"; {dollars(costs.per_month)} a month at the least load, 24×7"
+    month = "" if costs.per_month is None else f"; {dollars(costs.per_month)} a month at {dollars(costs.then)}/h, 24×7"
     say(told(costs) + month)
     if costs.limit is not None and sum(row.most_per_hour or 0.0 for row in costs.rows) > costs.limit:
         say(f"nothing is launched above {dollars(costs.limit)}/h, so not everything can be at its max at once")

@@ -19,7 +19,7 @@ import typer
 from fleetctl.cli.changing import DryRun, Timeout, Yes, keep, told_dry
 from fleetctl.cli.going_back import ToRevision, go_back
 from fleetctl.cli.looking import EVERY, Interval
-from fleetctl.cli.output import Column, Format, Listing, Output, document, emit, say
+from fleetctl.cli.output import Column, Format, Listing, Output, document, emit, say, write
 from fleetctl.cli.session import Session, duration_s, known_service, session
 from fleetctl.cli.watching import follow
 from fleetctl.decide.trial import given_up, remedy
@@ -111,7 +111,7 @@ def _show(stand: _Stand, output: Format) -> None:
     if output is Format.NAME:
         sys.stdout.write(f"rollout/{stand.intent.service.name}\n")
     elif output is Format.TABLE:
-        sys.stdout.write(_text(stand.intent, stand.row, stand.at))
+        write(_text(stand.intent, stand.row, stand.at))
     else:
         document(_body(stand.intent, stand.row), output)
 

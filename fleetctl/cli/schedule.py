@@ -19,6 +19,7 @@ import typer
 
 from fleetctl.cli.asking import ask
 from fleetctl.cli.changing import DryRun, Yes, keep, told_dry, told_stored
+from fleetctl.cli.costs import bills
 from fleetctl.cli.output import Format, Output, document, emit, say
 from fleetctl.cli.schedule_rows import SCHEDULES as SCHEDULES
 from fleetctl.cli.schedule_rows import TURNS, ScheduleRow, row_of, when
@@ -291,10 +292,10 @@ def _end(now: Session, *, dry_run: bool) -> None:
 
 
 def _risk(now: Session, intent: Intent, schedule: Schedule) -> str:
-    """What it may cost more, as a question; empty: nothing."""
+    """What it may cost more, as a question; empty: nothing, or nobody bills for it."""
     floor = schedule.replicas if schedule.replicas is not None else schedule.min
     more = 0 if floor is None else floor - intent.service.scaling.min
-    if more <= 0:
+    if more <= 0 or not bills(now.config):
         return ""
     price = price_of_one(now.view(), intent)
     cost = "a price that is not known" if price is None else f"up to {dollars(price * more)}/h more"

@@ -27,6 +27,9 @@ from fleetctl.views.outcomes import TOTAL, Outcome, most_ready, outcomes, spark,
 
 app = typer.Typer(add_completion=False)
 
+HOURS_TOLD_MIN = 0.5
+"""Of a trace: with less, two places of an hour say less than minutes do."""
+
 OUTCOMES: tuple[Column[Outcome], ...] = (
     Column(header="PROMISE", cell=lambda row: "kept" if row.kept else "missed"),
     Column(header="WITHIN", cell=lambda row: f"{row.share_within:.2%}", right=True),
@@ -107,7 +110,8 @@ def simulate(
     entrants = entrants_of(contestants, policy or (), () if against is None else against.split(","), sweep or ())
     for one in contestants:
         hours = one.trace.duration_s / 3600
-        say(f"{len(one.trace)} requests in {hours:.2f} h; {one.service.name}: {one.world.pace.concurrency} at once")
+        took = f"{hours:.2f} h" if hours >= HOURS_TOLD_MIN else f"{hours * 60:.1f} min"
+        say(f"{len(one.trace)} requests in {took}; {one.service.name}: {one.world.pace.concurrency} at once")
         for what in _untold(one.service, policy or ()):
             say(f"warning: {one.service.name}: a trace does not tell {what}, so it is unknown here and holds")
     if sweep:
@@ -214,7 +218,7 @@ def _show(setting: Setting, played: Sequence[Played], known: Sequence[Clairvoyan
     width = max(len("best"), *(len(row.policy) for row in rows))
     for number, contested in enumerate(contestants):
         whose = f" of {contested.service.name}" if several else ""
-        top = most_ready(played, number)
+        top = most_ready(played, number, known)
         sys.stdout.write(f"\nReady replicas{whose}, from 0 to {top:g}\n")
         if known and known[number].report.kept:
             sys.stdout.write(f"{'best':<{width}}  {spark(known[number].report, contested.trace, top)}\n")

@@ -1,7 +1,7 @@
 """What was meant by a word of the command line that is none: a command, a topic, an option, a value."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fleetctl.spec.suggestions import LIKENESS_MIN, nearest
@@ -15,6 +15,8 @@ QUOTED = re.compile(r"'([^']*)'")
 SHORT_LIKENESS = 0.65
 """Of words up to `SHORT` letters, where one slip already makes 0.67."""
 SHORT = 4
+KINDS = ("service", "pool", "instance", "replica")
+"""Of what has a name with a slash in it."""
 
 
 def near_command(word: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> str:
@@ -47,6 +49,14 @@ def hint_for(error: "ClickException", path: str, general: Iterable[str]) -> str:
     return f"did you mean {near!r}?" if near else ""
 
 
+def in_one_word(command: str, words: Sequence[str], message: str) -> str:
+    """The hint for a subject that was written in two, `replica chat-1` for `replica/chat-1`; or nothing."""
+    if "extra argument" not in message or len(words) < 2:
+        return ""
+    kind = words[0].removesuffix("s")
+    return f"did you mean: fleetctl {command} {kind}/{words[1]}" if kind in KINDS else ""
+
+
 def without_suggestion(message: str) -> str:
     """What is wrong, alone: what may have been meant stands in the hint."""
     return SUGGESTS.sub("", message)
@@ -58,4 +68,11 @@ def _quoted(error: "ClickException") -> str:
 
 
 def _near(word: str, names: Iterable[str]) -> str | None:
-    return nearest(word, names, likeness=SHORT_LIKENESS if len(word) <= SHORT else LIKENESS_MIN)
+    """The nearest name; the only one that begins with the word is nearer than any that is like it."""
+    names = list(names)
+    begun = [name for name in names if word and name.startswith(word)]
+    return (
+        begun[0]
+        if len(begun) == 1
+        else nearest(word, names, likeness=SHORT_LIKENESS if len(word) <= SHORT else LIKENESS_MIN)
+    )

@@ -21,6 +21,7 @@ from fleetctl.errors import Conflict, UsageError
 from fleetctl.model.records import dataclass
 from fleetctl.model.services import Standby, Tier
 from fleetctl.model.snapshots import Override
+from fleetctl.views.figures import several
 from fleetctl.views.fleet import FleetView, service_rows
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Capacity that stands by.")
@@ -186,5 +187,5 @@ def promote(
 
 
 def _told(standby: Standby) -> str:
-    count = f"{standby.slots} slots" if standby.slots is not None else f"{standby.steps} steps"
+    count = several(standby.slots, "slot") if standby.slots is not None else several(standby.steps, "step")
     return f"auto {standby.tier}" if standby.auto else f"{count} {standby.tier}"

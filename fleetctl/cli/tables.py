@@ -11,6 +11,8 @@ Row = TypeVar("Row")
 
 CARDS_BELOW = 60
 """Columns of a terminal in which a row is not read as one any more."""
+ROOM_LEAST = 24
+"""Columns in which a sentence is still read as one; the last column of a table has no fewer when it is folded."""
 _NUMBER = r"-?\d+(?:\.\d+)?"
 
 
@@ -29,7 +31,8 @@ class Column(Generic[Row]):
 def table(rows: Sequence[Row], columns: Sequence[Column[Row]], *, width: int | None) -> str:
     """Aligned columns, two spaces apart; cards in less than 60 columns. `width=None`: as wide as it comes.
 
-    No cell is ever cut or wrapped: what is not to be seen is left out whole.
+    No cell is ever cut, and no word of one: what is not to be seen is left out whole. Sentences of the last column go
+    on below themselves where there is room for them.
     """
     cells = [[column.cell(row) for column in columns] for row in rows]
     widths = [max(len(column.header), *(len(line[index]) for line in cells)) for index, column in enumerate(columns)]
@@ -46,14 +49,47 @@ def table(rows: Sequence[Row], columns: Sequence[Column[Row]], *, width: int | N
     if too_wide() and width is not None and width < CARDS_BELOW:
         return _cards([column.header for column in columns], cells)
 
+    begins = sum(widths[index] + 2 for index in shown[:-1])
+    folds = width is not None and not columns[shown[-1]].right and width - begins >= ROOM_LEAST
+
     def render(texts: Sequence[str]) -> str:
         parts = [
             texts[index].rjust(widths[index]) if columns[index].right else texts[index].ljust(widths[index])
             for index in shown
         ]
-        return "  ".join(parts).rstrip() + "\n"
+        line = "  ".join(parts).rstrip() + "\n"
+        return _folded_line(line, width, begins) if folds and width is not None else line
 
     return render([column.header for column in columns]) + "".join(render(texts) for texts in cells)
+
+
+def folded(text: str, width: int | None) -> str:
+    """The lines of a text in so many columns: what goes on does so below the last column of its line. No word is cut.
+
+    Columns are two spaces apart. `width=None`: as wide as it comes.
+    """
+    if width is None:
+        return text
+    return "".join(_folded_line(line, width, _last_column(line, width)) for line in text.splitlines(keepends=True))
+
+
+def _last_column(line: str, width: int) -> int:
+    """Where the last column of the line begins that has room for a sentence."""
+    return max((gap.end() for gap in re.finditer(r"^ +| {2,}", line) if width - gap.end() >= ROOM_LEAST), default=0)
+
+
+def _folded_line(line: str, width: int, begins: int) -> str:
+    if len(line.rstrip("\n")) <= width:
+        return line
+    made, now = [], line[:begins]
+    empty = True
+    for word in line[begins:].split():
+        if not empty and len(now) + 1 + len(word) > width:
+            made.append(now)
+            now, empty = " " * begins, True
+        now += word if empty else f" {word}"
+        empty = False
+    return "\n".join([*made, now]) + "\n" * line.endswith("\n")
 
 
 def _cards(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

@@ -45,10 +45,10 @@ class ChangeRow:
 
 
 CHANGES: tuple[Column[ChangeRow], ...] = (
-    Column(header="COMMAND", cell=lambda row: row.command),
+    Column(header="AGE", cell=lambda row: ago(row.age_s), right=True),
     Column(header="SERVICES", cell=lambda row: ", ".join(row.services) or "-", drop=1),
     Column(header="ALSO", cell=lambda row: ", ".join(row.also) or "-", drop=2),
-    Column(header="AGE", cell=lambda row: ago(row.age_s), right=True),
+    Column(header="COMMAND", cell=lambda row: row.command),
 )
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import App, SuspendNotSupported
+from textual.notifications import SeverityLevel
 
 from fleetctl.model.replicas import Role
 from fleetctl.tui.asking import Consent, ask, line
@@ -49,6 +50,24 @@ class Acting(App[None]):
         self._source = source
         self._setting = setting
         self._look: Look | None = None
+        self._said = ("", 0.0)
+        """The newest short message, and until when it stands."""
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Say it as it is: brackets of what was typed are no markup. What still stands is not said again."""
+        now, (said, until) = time.monotonic(), self._said
+        if message == said and now < until:
+            return
+        self._said = message, now + (self.NOTIFICATION_TIMEOUT if timeout is None else timeout)
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     @property
     def page(self) -> Page:
@@ -69,10 +88,11 @@ class Acting(App[None]):
             return
         words = [command, f"{kind}/{name}"]
         if command == "explain":
-            if kind != "service":
+            service = self._service_of(kind, name)
+            if not service:
                 self.notify("explain tells of services: go to one first", timeout=3)
                 return
-            words = [command, name]
+            words = [command, service]
             if isinstance(self._source, Past) and self._look is not None:
                 words += ["--at", _stamp(self._look.at)]
         self._tell(words)
@@ -124,29 +144,42 @@ class Acting(App[None]):
     # changes
 
     def _may_change(self, what: str) -> bool:
-        if self._setting.read_only or isinstance(self._source, Past):
-            self.notify(f"{what}: this dashboard is read-only", severity="warning", timeout=3)
+        past = isinstance(self._source, Past)
+        if past or self._setting.read_only:
+            why = "this is the past" if past else "this dashboard is read-only"
+            self.notify(f"{what}: {why}", severity="warning", timeout=3)
             return False
         return True
 
-    def _row(self) -> ServiceRow | None:
-        """The Service that is selected."""
+    def _selected(self) -> tuple[str, str]:
         kind, _, name = self.page.subject.partition("/")
-        rows = self._look.services if self._look is not None and kind == "service" else ()
-        row = next((row for row in rows if row.name == name), None)
+        return kind, name
+
+    def _service_of(self, kind: str, name: str) -> str:
+        """The Service that is meant: the selected one, or the one of the selected Replica; empty: none."""
+        if kind == "replica" and self._look is not None:
+            return next((str(one.service) for one in self._look.view.replicas if one.id == name), "")
+        return name if kind == "service" else ""
+
+    def _row(self, service: str) -> ServiceRow | None:
+        """What is known of it; None, and a sentence on the screen, where none is meant."""
+        rows = self._look.services if self._look is not None else ()
+        row = next((row for row in rows if row.name == service), None)
         if row is None:
             self.notify("select a service", timeout=2)
         return row
 
     def action_scale(self, by: int) -> None:
-        row = self._row()
+        row = self._row(self._service_of(*self._selected()))
         if row is not None and self._may_change("scaling"):
             replicas = () if self._look is None else self._look.view.replicas_of(row.name)
             placed = sum(1 for one in replicas if one.role is Role.SERVING and one.instance is not None)
             self._propose(scaled(row, by, placed=placed))
 
     def action_drain(self) -> None:
-        row = self._row()
+        # Not by way of a replica: who has selected one of many does not think of all.
+        kind, name = self._selected()
+        row = self._row(name if kind == "service" else "")
         if row is not None and self._may_change("taking a service down"):
             self._propose(taken_down(row))
 

@@ -176,6 +176,7 @@ class Top(Commanding):
                 context=self._setting.context,
                 read_only=self._setting.read_only,
                 width=self._width,
+                playing=isinstance(self._source, Past) and self._source.speed > 0,
             ),
             layout=False,
         )

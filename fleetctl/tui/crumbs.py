@@ -23,7 +23,9 @@ class _Age(NamedTuple):
     tone: str
 
 
-def crumb_line(look: Look | None, crumbs: Sequence[str], *, context: str, read_only: bool, width: int) -> Text:
+def crumb_line(
+    look: Look | None, crumbs: Sequence[str], *, context: str, read_only: bool, width: int, playing: bool = False
+) -> Text:
     """`fleetctl › prod › services   RO   data 0.4s old   ● live 14:03:22`.
 
     What is least needed goes first where the width is short: the program's name, words about the age, the clock, the
@@ -39,7 +41,9 @@ def crumb_line(look: Look | None, crumbs: Sequence[str], *, context: str, read_o
         right = (f"{light} {clock} ", f"{light} ")
     else:
         age, tone = _Age("", "", "", "quiet"), "plan"
-        right = (time.strftime("▶ %Y-%m-%d %H:%M:%S ", time.localtime(look.at)),) * 2
+        then = time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(look.at))
+        glyph, word = ("▶", "playing") if playing else ("=", "stands still")
+        right = (f"{glyph} {word} {then}", f"{glyph} {then}")
     text = Text()
     for head, said, at_right in _ever_shorter(context, crumbs, age, right):
         text = Text(no_wrap=True, overflow="crop")

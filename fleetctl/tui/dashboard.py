@@ -94,7 +94,7 @@ class Dashboard(Page):
         )
         if standing != self._standing:
             self._standing = standing
-            self._pools.show(pool_lines(look.view, look.services, recorded=look.now) if look.now else [])
+            self._pools.show(pool_lines(look.view, look.services) if look.now else [])
         self._details()
 
     def on_virtual_table_moved(self, moved: VirtualTable.Moved) -> None:

@@ -106,6 +106,7 @@ def help_text(*, read_only: bool, past: bool, width: int) -> Text:
     may = [key for key in KEYS if key.what and not (key.changes and (read_only or past)) and (past or not key.past)]
     lines = [(key.shown, key.what) for key in may]
     lines += [("enter", "go in, as a double click does"), ("tab", "the next table")]
+    lines += [("j k", "down, up; g, G: first, last")]
     lines += [("A-Z", "sort by the column so begun")]
     half = -(-len(lines) // 2) if width >= 2 * _BESIDE else len(lines)
     text = Text()

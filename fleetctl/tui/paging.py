@@ -41,8 +41,10 @@ class Paging(Acting):
         if table not in ("replicas", "nodes", "cost", "xray", "events") and of and not of.startswith("service/"):
             of = ""
         page: ListPage[Any] = ListPage(self._tables[table], of=of)
-        if page.crumb == self.page.crumb:
-            return  # it is shown already
+        open_at = next((at for at, one in enumerate(self._pages) if one.crumb == page.crumb), None)
+        if open_at is not None:
+            self._back_to(open_at)  # else the way back leads through the same page twice
+            return
         self._pages.append(page)
         if len(self._pages) > PAGES_MAX:
             self._pages.pop(1).remove()
@@ -53,20 +55,29 @@ class Paging(Acting):
         if self.page.filtered:
             self.page.filter("")
         elif len(self._pages) > 1:
-            gone = self._pages.pop()
-            gone.remove()
-            self._swap(self.page)
+            self._back_to(len(self._pages) - 2)
 
     def _home(self) -> None:
-        while len(self._pages) > 1:
-            self._pages.pop().remove()
+        self._back_to(0)
+
+    def _back_to(self, at: int) -> None:
+        """To the page in that place; those that were gone into behind it are left."""
+        left, self._pages = self._pages[at + 1 :], self._pages[: at + 1]
+        if not left:
+            return
+        for page in left:
+            page.display = False
         self._swap(self.page)
+        for page in left:
+            page.remove()
 
     def _swap(self, page: Page) -> None:
         for other in self._pages:
             other.display = other is page
         if page.parent is None:
             self.query_one("#pages").mount(page)
+        elif self._look is not None:
+            page.show(self._look)  # else its first picture is that of the time when it was left
         self._focus_table()
         if self._look is not None:
             self.call_after_refresh(page.show, self._look)

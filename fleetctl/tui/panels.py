@@ -26,11 +26,14 @@ class Figures(Static):
     """Five key figures side by side: each a name, a value and a line of what is behind it."""
 
     _text = Text()
+    _width = 0
+    """When last seen: on a page that is not shown it has none, and its text is wanted with the first picture."""
 
     def show(self, look: Look) -> None:
-        wide = self.content_size.width >= _WIDE
+        self._width = self.content_size.width or self._width
+        wide = self._width >= _WIDE
         figures = [_cost(look), _ready(look), _queue(look), _promise(look), _standby(look)]
-        room = max(12, self.content_size.width // len(figures))
+        room = max(12, self._width // len(figures))
         text = Text(no_wrap=True, overflow="crop")
         for name, _, _, _ in figures:
             title = name if len(name) + 2 <= room else name.partition("/")[0].partition(" ")[0]
@@ -96,7 +99,8 @@ def _promise(look: Look) -> _Figure:
         if worst is None or share < (worst.promise.kept or 0.0):
             worst = row
     if not asked:
-        return "PROMISE KEPT", "-", "quiet", "nothing is promised" if look.services else ""
+        nothing = "nothing is promised" if look.now else "not in the record"
+        return "PROMISE KEPT", "-", "quiet", nothing if look.services else ""
     broken = worst is not None and (worst.promise.kept or 0.0) * 100 < worst.promise.percentile
     return "PROMISE KEPT", f"{kept / asked:.1%}", "bad" if broken else "good", f"least: {worst.name if worst else ''}"
 

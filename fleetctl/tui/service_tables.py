@@ -131,7 +131,7 @@ def pools() -> Listing[PoolLine]:
     return Listing(
         crumb="pools",
         columns=pool_columns(),
-        rows=lambda look, _: pool_lines(look.view, look.services),
+        rows=lambda look, _: pool_lines(look.view, look.services) if look.now else [],
         name_of=lambda one: one.name,
         subject_of=lambda one: f"pool/{one.name}",
         empty="no pools; a service that is up has one",

@@ -89,7 +89,7 @@ def hold_lines(decision: Decision, now: float) -> list[str]:
     lines = [f"  limit     {hold.sentence}"]
     if hold.until is not None:
         left_s = hold.until - now
-        when = f"in {ago(left_s)}" if left_s > 0 else f"{ago(-left_s)} ago"
+        when = f"in {_left(left_s)}" if left_s > 0 else f"{ago(-left_s)} ago"
         lines.append(f"  until     {clock(hold.until, now)} ({when}), if nothing else happens")
     if hold.lift:
         lines.append(f"  lift it   {hold.lift}")
@@ -103,6 +103,14 @@ def clock(at: float, now: float) -> str:
     """A time as the clock on the wall shows it, with the day where that is another."""
     form = "%H:%M:%S" if abs(at - now) < _DAY_S / 2 else "%Y-%m-%d %H:%M:%S"
     return time.strftime(form, time.localtime(at))
+
+
+def _left(seconds: float) -> str:
+    """How long it still is: of hours and days the part that was begun, too, for two hours less a second are not one."""
+    whole, part = (86_400, 3600) if seconds >= _DAY_S else (3600, 60)
+    if seconds < whole:
+        return ago(seconds)
+    return f"{ago(seconds)} {(seconds % whole) // part:.0f}{'h' if part == 3600 else 'm'}"
 
 
 def _binding(decision: Decision) -> tuple[int | None, StageNote | None]:

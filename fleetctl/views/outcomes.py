@@ -52,7 +52,7 @@ def outcomes(setting: Setting, played: Sequence[Played], known: Sequence[Clairvo
     rows: list[Outcome] = []
     for one in played:
         rows += [
-            _outcome(setting, one, number, known[number] if known else None, most_ready(played, number))
+            _outcome(setting, one, number, known[number] if known else None, most_ready(played, number, known))
             for number in range(len(setting.contestants))
         ]
         if several or one.pools:
@@ -114,9 +114,12 @@ def _ratio(gpu_hours: float, known: Sequence[Clairvoyant]) -> float | None:
     return gpu_hours / best_hours if best_hours and all(plan.report.kept for plan in known) else None
 
 
-def most_ready(played: Sequence[Played], number: int) -> float:
-    """Most replicas ready at once with any policy."""
-    return max(moment.ready for one in played for moment in one.reports[number].timeline)
+def most_ready(played: Sequence[Played], number: int, known: Sequence[Clairvoyant] = ()) -> float:
+    """Most replicas ready at once with any policy, or with the best schedule known afterwards."""
+    reports = [one.reports[number] for one in played]
+    if known and known[number].report.kept:
+        reports.append(known[number].report)
+    return max(moment.ready for report in reports for moment in report.timeline)
 
 
 def spark(report: Report, trace: Trace, top: float) -> str:

@@ -32,7 +32,10 @@ class Past:
         speed: float = 0.0,
         max_cost_per_hour: float | None = None,
     ) -> None:
-        """Raises UsageError where the time is yet to come, and NotFound where the journal does not reach back to it."""
+        """Raises UsageError where the time is yet to come, and NotFound where the journal does not reach back to it.
+
+        What plays (`speed`) begins where the journal does instead: its first hour is not lost for being the only one.
+        """
         begins = store.journal_begins()
         if since > time.time():
             raise UsageError("that time is yet to come", hint="give one that is over: fleetctl top --at 10m")
@@ -40,6 +43,8 @@ class Past:
             raise NotFound(
                 "nothing is recorded yet: no controller has run here", hint="begin: fleetctl up, then: fleetctl top"
             )
+        if speed > 0.0:
+            since = max(since, begins)
         if since < begins:
             first = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begins + 1.0))
             raise NotFound(

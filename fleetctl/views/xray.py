@@ -24,6 +24,7 @@ class Branch:
 def branches(look: Look, *, within: str = "") -> list[Branch]:
     """Depth first, Services as the look has them. `within`: `service/NAME`; empty: all."""
     view, found = look.view, []
+    told: set[str] = set()
     pool_of = {str(intent.service.name): str(view.pool_of(intent).name) for intent in view.intents}
     for row in look.services:
         if (within and within != f"service/{row.name}") or row.state == "down":
@@ -33,14 +34,18 @@ def branches(look: Look, *, within: str = "") -> list[Branch]:
             Branch(depth=0, kind="service", name=row.name, state=row.state, note=f"{row.ready} of {row.desired} ready")
         )
         pool = pool_of.get(row.name, row.name)
-        machines = sum(1 for one in view.by_pool.get(pool, ()) if not one.over)
-        found.append(Branch(depth=1, kind="pool", name=pool, state="", note=several(machines, "machine")))
+        standing = [one for one in view.by_pool.get(pool, ()) if not one.over]
+        note = several(len(standing), "machine") if look.now else "machines are not in the record"
+        found.append(Branch(depth=1, kind="pool", name=pool, state="", note=note))
         on: dict[str | None, list[Replica]] = {}
         for one in replicas:
             on.setdefault(one.instance, []).append(one)
         for instance, held in on.items():
             found.append(_machine(view, instance))
             found += [_replica(one) for one in held]
+        if pool not in told:  # the empty machines of a shared one stand below the first of its Services
+            told.add(pool)
+            found += [_machine(view, one.id) for one in standing if not view.by_instance.get(one.id)]
     return found
 
 

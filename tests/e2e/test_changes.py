@@ -82,7 +82,7 @@ def test_the_plan_is_as_it_was_looked_at(bare: FleetHome) -> None:
     body = bare.run("plan", "-f", file, "-o", "json").json()
 
     assert planned.out == (GOLDEN / "plan_new.txt").read_text()
-    assert "$2,920.00 a month at the least load" in planned.err
+    assert "$2,920.00 a month at $4.00/h" in planned.err
     assert "paper's quota allows 4 more of l40s-x1: pool chat cannot reach its max" in planned.err
     assert "prices are of 3m ago" in planned.err
     (change,) = body["changes"]

@@ -110,12 +110,12 @@ def test_in_tmux_it_is_seen_walked_through_and_left(home: Path, tmp_path: Path, 
 def test_in_tmux_explain_and_playback_say_what_the_commands_say(home: Path, tmp_path: Path) -> None:
     tmux = Tmux(tmp_path, (120, 40), home, "--at", "20s")
     try:
-        tmux.sees("▶ 20")
+        tmux.sees("= stands still 20")
         tmux.press("e")
         tmux.sees("fleetctl explain vision-11b --at")
         tmux.sees("because")
         tmux.press("Escape")
-        tmux.sees("Services 8")
+        tmux.sees("Demand and replicas")  # what the text stood on
         tmux.press("q")
         assert tmux.code == 0
     finally:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from pictures import Fixed, a_look, screen_text
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from fleetctl.errors import StoreFailure
 from fleetctl.tui.acting import Setting
@@ -221,3 +222,65 @@ async def test_a_resize_while_it_draws_keeps_everything_in_place() -> None:
 async def test_without_unicode_every_state_keeps_a_glyph_and_its_word() -> None:
     async with shown(setting=Setting(ascii_only=True)) as (app, _):
         assert found(app, "^ scaling") and found(app, "* ready")
+
+
+async def test_back_on_a_page_its_first_picture_is_of_now() -> None:
+    source = Fixed(a_look())
+    app = Top(source, Setting(context="prod", interval_s=3600.0))
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await pilot.press("n")
+        await settled(pilot)
+        later = a_look()
+        row = replace(later.services[0], queued=4711.0)
+        source.next = replace(later, services=[row, *later.services[1:]])
+        app.look_again()
+        await settled(pilot)
+        app.action_leave()  # what is drawn before anything else runs
+        assert app.page.query_one("#services").row.queued == 4711.0  # type: ignore[attr-defined]
+        figures = str(app.page.query_one("#figures", Static).content)
+        assert "cap $400.00" in figures and "▌4711" in figures
+
+
+async def test_a_page_that_is_open_is_gone_back_to_and_not_opened_again() -> None:
+    async with shown() as (app, pilot):
+        for key in ("x", "v", "c", "v"):
+            await pilot.press(key)
+            await settled(pilot)
+        assert found(app, "services › xray › events   ")
+        await pilot.press("escape", "escape")
+        await settled(pilot)
+        assert found(app, "Services 8")
+
+
+async def test_explain_and_more_mean_the_service_of_the_selected_replica_but_taking_down_does_not() -> None:
+    async with shown() as (app, pilot):
+        await pilot.press("enter", "minus")
+        await settled(pilot)
+        assert found(app, "scale code-32b")
+        await pilot.press("n", "ctrl+d")
+        await settled(pilot)
+        assert not found(app, "take code-32b down") and found(app, "select a service")
+        await pilot.press("e")
+        await settled(pilot)
+        assert found(app, "fleetctl explain code-32b")
+
+
+async def test_few_services_leave_their_room_to_the_panel_below() -> None:
+    async with shown(replace(a_look(), services=a_look().services[:2]), size=SMALL) as (app, _):
+        lines = screen_text(app)
+        assert next(at for at, line in enumerate(lines) if "What was decided" in line) == 8
+        assert lines[22].startswith("╰")
+
+
+async def test_both_halves_end_in_the_same_column() -> None:
+    async with shown() as (app, _):
+        assert {len(line.rstrip()) for line in screen_text(app) if line.rstrip().endswith(("╮", "╯"))} == {120}
+
+
+async def test_what_is_typed_with_brackets_is_said_as_it_is_and_once() -> None:
+    async with shown() as (app, pilot):
+        for _ in range(3):
+            await pilot.press("colon", *"x[/y]", "enter")
+            await settled(pilot)
+        assert sum("'x[/y]'" in line for line in screen_text(app)) == 1

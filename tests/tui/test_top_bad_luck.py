@@ -143,6 +143,10 @@ def test_a_time_before_all_records_or_to_come_is_refused_with_one_that_works(fle
     with pytest.raises(NotFound, match="the journal begins at") as caught:
         Past(fleet.store, listen="x", since=time.time() - 86_400.0)
     assert caught.value.hint.startswith("fleetctl top --at 20")
+    begins = fleet.store.journal_begins()
+    assert begins is not None
+    played = Past(fleet.store, listen="x", since=begins - 3600.0, speed=1.0).look()
+    assert begins <= played.at < begins + 60.0
     with pytest.raises(UsageError, match="yet to come"):
         Past(fleet.store, listen="x", since=time.time() + 60.0)
     empty: SqlStore = open_store(str(tmp_path / "empty.db"))
@@ -153,7 +157,7 @@ def test_a_time_before_all_records_or_to_come_is_refused_with_one_that_works(fle
 
 async def test_ages_are_those_of_the_time_that_is_played_back() -> None:
     async with shown(replace(eight(), now=False), setting=Setting(read_only=True)) as (app, pilot):
-        assert found(app, "▶ 20")
+        assert found(app, "= stands still 20")
         await pilot.press("w")
         await settled(pilot)
         assert any(line.split()[2:3] and ":" in line.split()[2] for line in screen_text(app)[3:6])

@@ -18,6 +18,8 @@ from fleetctl.tui.history_tables import rollouts
 from fleetctl.tui.keys import keys_line
 from fleetctl.views.charts import Bar, DemandPoint, WaterfallRow, demand_chart, waterfall
 from fleetctl.views.live import Live
+from fleetctl.views.promise import Promise
+from fleetctl.views.xray import branches
 
 
 @pytest.mark.parametrize("width", [60, 66, 72, 80, 90, 100, 120, 200])
@@ -156,3 +158,32 @@ def test_a_start_that_goes_on_is_drawn_as_long_as_it_has_lasted() -> None:
 
     assert older.endswith("100.0 s so far") and newer.endswith("50.0 s so far")
     assert 1.7 < older.count("▓") / newer.count("▓") < 2.6
+
+
+@pytest.mark.parametrize(("playing", "said"), [(True, "▶ playing 2"), (False, "= stands still 2")])
+def test_of_the_past_it_is_told_whether_it_plays(playing: bool, said: str) -> None:
+    look = replace(eight(), now=False)
+    for width in (80, 120):
+        line = crumb_line(look, ["services"], context="prod", read_only=True, width=width, playing=playing).plain
+        assert said in line
+
+
+async def test_of_the_past_nothing_is_said_that_is_not_in_the_record() -> None:
+    look = eight()
+    view = replace(look.view, instances=(), replicas=())
+    # Nor is the tally of what was promised: rows without a share.
+    rows = [replace(row, promise=Promise(ttft_s=None, kept=None, percentile=99.0)) for row in look.services]
+    past = replace(look, now=False, view=view, services=rows)
+    async with shown(past) as (app, pilot):
+        assert found(app, "not in the record") and not found(app, "nothing is promised")
+        await pilot.press("x")
+        await settled(pilot)
+        assert found(app, "machines are not in the record") and not found(app, "0 machines")
+
+
+def test_the_tree_has_the_machines_that_stand_by_each_once() -> None:
+    look = eight()
+    lines = [one.name for one in branches(look) if one.kind == "instance"]
+    empty = [one.id for one in look.view.instances if not one.over and not look.view.by_instance.get(one.id)]
+
+    assert empty and all(lines.count(one) == 1 for one in empty)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -114,7 +115,7 @@ def test_help_alone_is_the_help_of_all(folder: Path, words: tuple[str, ...]) -> 
 def test_what_commands_are_called_elsewhere_leads_to_those_that_there_are() -> None:
     names = {command.name for command in commands()}
 
-    assert set(ELSEWHERE.values()) <= names
+    assert {meant.partition(" ")[0] for meant in ELSEWHERE.values()} <= names
     assert not set(ELSEWHERE) & names
 
 
@@ -133,6 +134,14 @@ def test_what_commands_are_called_elsewhere_leads_to_those_that_there_are() -> N
         (("events", "--wach"), "no such option: --wach\nhint: did you mean --watch?\n"),
         (("events", "--service", "x"), "hint: fleetctl events --help\n"),
         (("demo", "--duration", "1s"), "hint: fleetctl demo --help\n"),
+        (("standby", "set", "chat", "2"), "hint: as in: fleetctl standby set chat --steps 2 --tier asleep; all that"),
+        (("describe", "replicas", "chat-1"), "did you mean: fleetctl describe replica/chat-1\n"),
+        (("launch",), "did you mean: fleetctl up"),
+        (("nodes",), "did you mean: fleetctl ps -i"),
+        (("daemon", "stat"), "did you mean: fleetctl daemon status"),
+        (("get", "pods"), "did you mean: fleetctl get replicas"),
+        (("logs", "chta"), "did you mean service/chat?"),
+        (("logs", "chat"), "error: no replica of service/chat has a machine\n"),
         (("get", "pol"), "did you mean pools?"),
         (("get", "policies"), "did you mean: fleetctl policy ls"),
         (("ps", "--sort-by", "xyzzy"), "image, labels, name, booting"),
@@ -169,6 +178,64 @@ def test_a_name_without_its_kind_is_understood(typed: Type, word: str, subject: 
 
     assert (described.code, described.out) == (0, f"{subject}\n")
     assert (events.code, events.err) == (0, f"nothing happened to {subject} in the last 1h\n")
+
+
+def test_nobody_is_asked_about_a_schedule_on_machines_that_nobody_bills(typed: Type) -> None:
+    ran = typed("schedule", "add", "chat", "--cron", "0 8 * * *", "--for", "1h", "--min", "2")
+
+    assert ran.code == 0
+    assert "Go on?" not in ran.err
+    assert typed("schedule", "rm", "chat").code == 0
+
+
+def test_a_count_set_by_hand_is_described_with_its_end_and_with_what_lifts_it(typed: Type) -> None:
+    assert typed("scale", "chat=2", "--for", "2h").code == 0
+    described = typed("describe", "chat").out
+    assert typed("scale", "chat=auto").code == 0
+
+    assert re.search(r"^  override  2 by hand until [-0-9: ]+; lift it: fleetctl scale chat=auto$", described, re.M)
+
+
+def test_a_fleet_that_is_down_is_told_where_its_services_are(folder: Path) -> None:
+    assert fleetctl(folder, "down", "--all", "--no-wait").code == 0
+    told = fleetctl(folder, "ps")
+    assert fleetctl(folder, "undo").code == 0
+
+    assert told.err.startswith("no services are up; see those that are down: fleetctl ps -a, then fleetctl up\n")
+
+
+def test_what_doctor_advises_stands_below_its_table(folder: Path) -> None:
+    told, wide = fleetctl(folder, "doctor"), fleetctl(folder, "doctor", "-o", "wide")
+
+    assert told.out.splitlines()[0].split() == ["CHECK", "STATUS", "DETAIL"]
+    assert any(line.startswith(("controller: fleetctl", "fix controller: fleetctl")) for line in told.out.splitlines())
+    assert wide.out.splitlines()[0].split() == ["CHECK", "STATUS", "DETAIL", "FIX"]
+    assert "controller: fleetctl" not in wide.out, "it is said once, beside the check"
+
+
+def test_the_plan_names_what_differs_besides_services(typed: Type, tmp_path: Path) -> None:
+    (tmp_path / "dearer.yaml").write_text(f"{FLEET}---\nkind: fleet\nmax_cost_per_hour: 7\n")
+
+    same, dearer = typed("plan"), typed("plan", "-f", str(tmp_path / "dearer.yaml"))
+
+    assert "besides services" not in same.err
+    assert "besides services these differ: fleet; field by field: fleetctl diff\n" in dearer.err
+
+
+def test_a_pool_is_described_with_what_it_may_hold(typed: Type) -> None:
+    lines = typed("describe", "pool/shared").out.splitlines()
+
+    assert lines[0] == "pool/shared  open"
+    assert lines[1].startswith("  machines  L40S:1") and lines[1].endswith("on_demand, at most 100")
+    assert "  there     0, 0 of them ready; 0 of 0 GPUs used" in lines
+    assert "  services  mail" in lines
+
+
+def test_a_group_tells_the_whole_of_what_each_of_its_commands_does(folder: Path) -> None:
+    helped = " ".join(fleetctl(folder, "schedule", "--help").out.split())
+
+    assert "..." not in helped.partition("Commands:")[2]
+    assert "ls List schedules: those of the files, those added by command, and those that `run` put in force." in helped
 
 
 def test_a_gpu_that_no_table_has_is_told_with_the_nearest(typed: Type) -> None:

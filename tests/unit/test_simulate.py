@@ -291,6 +291,26 @@ def test_traces_must_be_said_to_be_somebodys(
     assert "Traceback" not in ran.stderr
 
 
+def test_the_pictures_reach_as_high_as_the_best_schedule(tmp_path: Path) -> None:
+    spec, burst = tmp_path / "chat.yaml", tmp_path / "burst.csv"
+    spec.write_text(
+        "kind: service\nname: chat\nengine: rehearsal\nmodel: m\ngpu: L40S:1\nconcurrency: 4\n"
+        "slo: {ttft: 10s}\nstandby: none\nscaling: {min: 1, max: 8, policy: auto}\n"
+    )
+    rows = [f"{number / 5},100,200" for number in range(300)]
+    burst.write_text("\n".join(["arrival_s,input_tokens,output_tokens", *rows]) + "\n")
+
+    # No engine of the policy's can start within the trace's minute; the best schedule has known that before.
+    ran = simulate(burst, "-s", spec, "--cold", "20m")
+
+    assert ran.returncode == 0, ran.stderr
+    (said,) = [line for line in ran.stdout.splitlines() if line.startswith("Ready replicas, from 0 to ")]
+    pictures = dict(line.split(maxsplit=1) for line in ran.stdout.split(said)[1].strip().splitlines())
+    assert int(said.rpartition(" ")[2]) > 1
+    assert max(pictures["best"]) == "█"
+    assert max(pictures["auto"]) < "█", "one replica is drawn lower than several"
+
+
 def test_a_trace_of_one_request_is_played(files: tuple[Path, Path], tmp_path: Path) -> None:
     _, spec = files
     single = tmp_path / "single.csv"

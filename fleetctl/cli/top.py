@@ -48,6 +48,8 @@ def top(
     if not (web or _served() or all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))):
         # Textual draws on stderr, so that one as well.
         raise UsageError("top needs a terminal", hint="into a pipe: fleetctl ps --watch")
+    if os.environ.get("TERM") == "dumb" and not (web or _served()):
+        raise UsageError("top cannot draw on this terminal: TERM is dumb", hint="line by line: fleetctl events --watch")
     try:
         from fleetctl.cli.line_ends import ends
         from fleetctl.tui.acting import Setting

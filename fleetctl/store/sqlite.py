@@ -100,7 +100,6 @@ class SqliteDatabase:
         if self.read_only:
             raise StoreFailure(f"the store {self.name} was opened for reading only", hint="this is a fault of fleetctl")
         with self._transaction("BEGIN IMMEDIATE") as transaction:
-            self._check_file()
             yield transaction
 
     def serialise_migrations(self, transaction: Transaction) -> None:
@@ -197,6 +196,7 @@ class SqliteDatabase:
             connection = self._ready()
             try:
                 connection.execute(begin)
+                self._check_file()
                 yield SqliteTransaction(connection)
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
@@ -208,7 +208,8 @@ class SqliteDatabase:
                         connection.execute("ROLLBACK")
 
     def _check_file(self) -> None:
-        """Refuse to write to a file that is no longer the store: a new one may have a controller of its own."""
+        """Refuse a file that is no longer the store: a new one may have a controller of its own, and what is read in
+        one that was removed never changes."""
         try:
             found = _identity(self._path)
         except OSError:

@@ -105,7 +105,7 @@ def schedules(now: Callable[[], float]) -> Listing[Turn]:
             TableColumn(
                 header="SERVICE", cell=lambda one: Cell(one.service, "strong"), width=12, order=lambda one: one.service
             ),
-            TableColumn(header="LOCAL TIME", cell=lambda one: Cell(one.clock), width=24, order=lambda one: one.at),
+            TableColumn(header="LOCAL TIME", cell=lambda one: Cell(one.clock), width=25, order=lambda one: one.at),
             TableColumn(header="UTC", cell=lambda one: Cell(one.utc, "quiet"), width=24, drop=4),
             TableColumn(
                 header="IN",

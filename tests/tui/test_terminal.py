@@ -157,12 +157,12 @@ def test_what_ends_badly_in_the_terminal_has_its_last_words_read(home: Path, tmp
 class Pty:
     """`fleetctl top` at the end of a bare terminal."""
 
-    def __init__(self, home: Path | None, *options: str) -> None:
+    def __init__(self, home: Path | None, *options: str, term: str = "xterm-256color") -> None:
         """`home`: None: what the environment says."""
         self.child, self.terminal = pty.fork()
         if self.child == 0:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup; a person's terminal does not
-            os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
+            os.environ.update(TERM=term, LC_ALL="C.UTF-8")
             if home is not None:
                 os.environ["FLEETCTL_HOME"] = str(home)
             os.execv(sys.executable, [sys.executable, "-m", "fleetctl", "top", *options])
@@ -263,6 +263,23 @@ def test_for_a_browser_it_names_what_to_install(home: Path) -> None:
 
     assert top.end() == 1
     assert "pip install 'fleetctl[web]'" in " ".join(top.said.decode().split())
+
+
+def test_a_terminal_that_cannot_be_drawn_on_is_told_what_can_be_read_there(home: Path) -> None:
+    top = Pty(home, term="dumb")
+
+    assert top.end() == 2
+    assert "fleetctl events --watch" in " ".join(top.said.decode().split())
+
+
+def test_a_store_that_is_taken_away_meanwhile_is_missed(home: Path) -> None:
+    top = Pty(home)
+    top.until_said(b"vision-11b")
+    (home / "fleet.db").rename(home / "elsewhere.db")
+    top.until_said(b"was removed or replaced")
+    os.write(top.terminal, b"q")
+
+    assert top.end() == 0
 
 
 def test_an_exported_width_is_not_believed_before_the_terminal(home: Path, tmp_path: Path) -> None:

@@ -207,13 +207,15 @@ def _replace(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_remove, _replace])
-def test_a_store_that_was_taken_away_is_written_no_more(path: Path, change: Callable[[Path], None]) -> None:
+def test_a_store_that_was_taken_away_is_neither_written_nor_read(path: Path, change: Callable[[Path], None]) -> None:
     with closing(open_store(str(path))) as store:
         token = fence(store)
         change(path)
 
         with pytest.raises(StoreFailure, match="removed or replaced"):
             store.commit(Plan(at=1.0), fence=token, journal=b"")
+        with pytest.raises(StoreFailure, match="removed or replaced"):
+            store.changes()
 
 
 def test_a_file_at_its_bound_stays_whole_and_goes_on_when_there_is_room(path: Path) -> None:

@@ -180,11 +180,10 @@ def show(part: str, rows: Sequence[Played]) -> None:
             f"break-even {plain_hours / row.replica_hours:.3f} and {plain_idle / row.idle_hours:.3f}\n"
         )
         name = row.rule.replace(" ", "_")
-        for measure, value, peer in (("idle", idle, row.idle_hours), ("replica", hours, row.replica_hours)):
-            measure, goal = f"{measure}_hours_at_{row.starts}_cold_starts_{part}", 1.0 if part == WHOLE else None
-            report(
-                measure, value, "h, goal: of the peer's", at_most=goal, judged=value / peer, peer=name, peer_value=peer
-            )
+        goal = 1.0 if part == WHOLE else None
+        for what, value, peer in (("idle", idle, row.idle_hours), ("replica", hours, row.replica_hours)):
+            measure = f"{what}_hours_at_{row.starts}_cold_starts_{part}"
+            report(measure, value / peer, f"of {peer:.4g} h", at_most=goal, peer=name)
 
 
 if __name__ == "__main__":

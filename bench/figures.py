@@ -13,20 +13,15 @@ def report(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
-    judged: float | None = None,
     peer: str | None = None,
     peer_value: float | None = None,
-) -> bool:
-    """One line; False if its goal was missed. `value` None or not finite: it could not be measured.
-
-    `at_least` or `at_most` is the goal, of `judged` where that is given (a ratio, mostly), else of the value.
-    """
+) -> None:
+    """One line. `value` None or not finite: it could not be measured; `at_least` or `at_most` is its goal."""
     value, peer_value = _finite(value), _finite(peer_value)
-    judged = _finite(value if judged is None else judged)
     goal = f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}" if at_most is not None else None
     met: bool | None = None
-    if judged is not None and goal is not None:
-        met = judged >= at_least if at_least is not None else at_most is not None and judged <= at_most
+    if value is not None and goal is not None:
+        met = value >= at_least if at_least is not None else at_most is not None and value <= at_most
     line = {
         "bench": Path(sys.argv[0]).stem,
         "measure": measure,
@@ -39,7 +34,6 @@ def report(
         "ratio": _short(value / peer_value) if value is not None and peer_value else None,
     }
     print(json.dumps(line), flush=True)
-    return met is not False
 
 
 def _finite(value: float | None) -> float | None:

@@ -162,7 +162,8 @@ def say(measure: str, value_ms: float, peer_ms: float) -> None:
     ratio = peer_ms / value_ms
     print(f"{measure:28} {value_ms:8.4f} ms {peer_ms:10.4f} ms {ratio:8.1f}x", file=sys.stderr)
     parser = "prometheus_client parser alone"
-    report(measure, value_ms, "CPU ms each", at_least=RATIO_GOAL, judged=ratio, peer=parser, peer_value=peer_ms)
+    report(measure, value_ms, "CPU ms each", peer=parser, peer_value=peer_ms)
+    report(f"{measure}_faster", ratio, f"x {parser}", at_least=RATIO_GOAL)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def tell(taken: dict[str, list[tuple[float, float]]]) -> None:
     for name, spent in taken.items():
         cpu, wall = (statistics.median(column) for column in zip(*spent, strict=True))
         goal = goals.get(name)
-        report(name.replace(" ", "_"), cpu, "ms CPU", at_most=goal, judged=cpu / base, peer=PASS, peer_value=base)
+        report(name.replace(" ", "_"), cpu / base, f"x {PASS}", at_most=goal)
         if name == "ps_large":
             report("ps_large_wall", wall, "ms", at_most=LARGE_GOAL_MS)
         shown = f"{goal:.1f}" if goal is not None else ""

@@ -55,14 +55,14 @@ class Home:
 def home_named() -> Home | None:
     """The Home that FLEETCTL_HOME names, which wins over every context; FLEETCTL_STORE is its store's address."""
     override = os.environ.get("FLEETCTL_HOME")
-    return Home(Path(override).absolute(), store_url=os.environ.get("FLEETCTL_STORE")) if override else None
+    return Home(root=Path(override).absolute(), store_url=os.environ.get("FLEETCTL_STORE")) if override else None
 
 
 def usual_home() -> Home:
     """The Home where nothing names one: `fleetctl` in the XDG state folder. Nothing is created."""
     state = os.environ.get("XDG_STATE_HOME")
     base = Path(state) if state else Path.home() / ".local" / "state"
-    return Home(base.absolute() / "fleetctl")
+    return Home(root=base.absolute() / "fleetctl")
 
 
 def config_file() -> Path:

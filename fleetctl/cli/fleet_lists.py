@@ -1,12 +1,12 @@
 """The lists of `ps`: services, replicas, instances. Without typer, so that a look costs little more than the store."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fleetctl.cli.fleet_gateways import gateway_lines, told
 from fleetctl.cli.labels import chosen_by, labels_column
 from fleetctl.cli.output import Column, Format, Listing, show
 from fleetctl.cli.session import Session, data_age, duration_s, session
-from fleetctl.cli.watching import follow
 from fleetctl.errors import UsageError
 from fleetctl.views.figures import ago, dollars, figure, several
 from fleetctl.views.fleet import (
@@ -89,10 +89,10 @@ INSTANCES: tuple[Column[InstanceRow], ...] = (
 )
 
 
-def beside_services(view: FleetView) -> str:
+def beside_services(view: FleetView, rows: Sequence[ServiceRow]) -> str:
     """Why the total is more than the services' prices: one line, empty where it is not, or where a price is unknown."""
     total, unpriced = view.price_per_hour
-    prices = [row.price_per_hour for row in service_rows(view)]
+    prices = [row.price_per_hour for row in rows]
     serving = sum(price for price in prices if price is not None)
     if unpriced or None in prices or total - serving < CENT / 2:
         return ""
@@ -127,6 +127,8 @@ def ps(
             return chosen_by(labels, every_row)
 
         if watch:
+            from fleetctl.cli.watching import follow
+
             follow(look, output, interval_s)
         show(look(), output)
 
@@ -152,8 +154,9 @@ def instance_list(view: FleetView) -> Listing[InstanceRow]:
 
 
 def service_list(now: Session, view: FleetView, *, every: bool) -> Listing[ServiceRow]:
-    rows = [row for row in service_rows(view) if every or row.state != "down"]
-    legend = beside_services(view)
+    all_rows = service_rows(view)
+    rows = [row for row in all_rows if every or row.state != "down"]
+    legend = beside_services(view, all_rows)
     return Listing(
         rows=rows,
         columns=SERVICES,

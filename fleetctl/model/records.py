@@ -6,7 +6,7 @@ a fleet makes a few kinds of noun, and reads them from documents without calling
 
 Here the library is asked for a class without those methods: it still reads the fields, keeps their order, refuses a
 mutable default and makes the slots. What it would have compiled is given as plain functions, slower by less than a
-microsecond; and the library compiles `__init__`, too, once a class is made for the third time.
+microsecond; and the library compiles `__init__`, too, once a class is made often.
 
 What differs: a record without a docstring has its name for one; a field without a default after one with a default is
 refused when the class is first called, not when it is declared (mypy says it before either); and `inspect.signature`
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
 else:
-    import inspect
     import operator
     from collections.abc import Callable, Sequence
     from dataclasses import MISSING, Field, FrozenInstanceError, InitVar, field, fields, make_dataclass
@@ -26,19 +25,32 @@ else:
     from reprlib import recursive_repr
     from typing import Generic
 
-    _PLAIN_CALLS = 2
-    """Of a class, made value by value: its default in another noun, mostly. What is made more often is compiled."""
+    _PLAIN_CALLS = 256
+    """Of a class, made value by value: the rows of a look, mostly. To compile takes as long as some three hundred calls
+    save by it, so that what is made more often than this is compiled, and never costs more than twice of what it must.
+    """
     _OPTIONS = {"frozen", "slots", "kw_only", "order"}
     """What is done here; a class that asks for more is the library's."""
     _COMPARISONS = ("__lt__", "__le__", "__gt__", "__ge__")
+    _PLAIN_BASES = frozenset((object, Generic))
+    _LATER = (str, InitVar)
+    """Annotations that are no types: words to be read later, and what goes into `__init__` and is not kept."""
+    _REFUSED = frozenset(("__setattr__", "__delattr__"))
+    _REFUSED_IN_ORDER = _REFUSED.union(_COMPARISONS)
 
-    @compiled(frozen=True)
-    class _Frozen:
+    def _noted(*, order: bool) -> Any:
         """What the library notes of a frozen class, by which it refuses one derived from it that is not."""
 
-    @compiled(frozen=True, order=True)
-    class _Ordered:
-        """And of one with an order."""
+        @compiled(init=False, repr=False, eq=False)
+        class Noted:
+            """It has none of the methods that are noted, so that none is compiled."""
+
+        noted: Any = Noted.__dataclass_params__
+        noted.init = noted.repr = noted.eq = noted.frozen = True
+        noted.order = order
+        return noted
+
+    _NOTED, _NOTED_IN_ORDER = _noted(order=False), _noted(order=True)
 
     def dataclass(cls: type | None = None, /, **wanted: bool) -> Any:
         """The library's decorator; what is not done here (not frozen, derived, …), the library does."""
@@ -49,13 +61,12 @@ else:
 
     def _plain(cls: type, *, order: bool) -> bool:
         """Derived from nothing, annotated with types, all of it given to `__init__`, no method the library refuses."""
-        kinds = inspect.get_annotations(cls).values()
-        refused = {"__setattr__", "__delattr__", *(_COMPARISONS if order else ())}
+        refused = _REFUSED_IN_ORDER if order else _REFUSED
         return (
-            set(cls.__bases__) <= {object, Generic}
-            and not any(isinstance(kind, str | InitVar) or kind is InitVar for kind in kinds)
+            _PLAIN_BASES.issuperset(cls.__bases__)
+            and not any(kind is InitVar or isinstance(kind, _LATER) for kind in cls.__annotations__.values())
             and all(one.init for one in cls.__dict__.values() if isinstance(one, Field))
-            and not refused & cls.__dict__.keys()
+            and refused.isdisjoint(cls.__dict__)
         )
 
     def _record(cls: type, *, frozen: bool, slots: bool = False, kw_only: bool = False, order: bool = False) -> type:
@@ -64,7 +75,7 @@ else:
         cls.__doc__ = cls.__doc__ or cls.__name__
         own = {name for name in cls.__dict__ if name != "__hash__" or _hashes(cls)}
         made = compiled(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(cls)
-        made.__dataclass_params__ = (_Ordered if order else _Frozen).__dataclass_params__
+        made.__dataclass_params__ = _NOTED_IN_ORDER if order else _NOTED
         for name, method in _methods(made, fields(made), slots=slots, order=order).items():
             if name not in own:
                 setattr(made, name, method)

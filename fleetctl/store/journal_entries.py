@@ -1,7 +1,5 @@
 """The journal's table: what each tick saw and decided, compressed."""
 
-import zlib
-
 from fleetctl.errors import StoreFailure
 from fleetctl.model.records import dataclass
 from fleetctl.store.database import Row, Transaction
@@ -20,6 +18,8 @@ class JournalEntry:
 
 def compressed(entry: bytes) -> bytes:
     """For `put`."""
+    import zlib  # late, as below: who looks at the fleet reads no journal
+
     return zlib.compress(entry, _ZLIB_LEVEL)
 
 
@@ -34,6 +34,8 @@ def put(transaction: Transaction, entry: bytes, *, at: float) -> None:
 
 def read(row: Row, *, store: str) -> JournalEntry:
     """Of a row `(at, entry)` in the store of that name. Raises StoreFailure."""
+    import zlib
+
     at, entry = row
     try:
         return JournalEntry(at=at, entry=zlib.decompress(entry))

@@ -1,9 +1,9 @@
 """What a Decision is held by: what binds it, until when, what lifts it, and what the next Replica would cost."""
 
 import time
-from dataclasses import dataclass
 
 from fleetctl.model.decisions import Decision, StageNote
+from fleetctl.model.records import dataclass
 from fleetctl.views.figures import ago, dollars
 
 _DAY_S = 86_400.0

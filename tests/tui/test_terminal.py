@@ -276,7 +276,7 @@ def test_a_store_that_is_taken_away_meanwhile_is_missed(home: Path) -> None:
     top = Pty(home)
     top.until_said(b"vision-11b")
     (home / "fleet.db").rename(home / "elsewhere.db")
-    top.until_said(b"was removed or replaced")
+    top.until_said(b"removed")
     os.write(top.terminal, b"q")
 
     assert top.end() == 0

@@ -6,7 +6,7 @@ from fleet_world import World, a_service, an_offer
 
 from fleetctl.cli.fleet_lists import beside_services
 from fleetctl.model.services import Standby
-from fleetctl.views.fleet import FleetView
+from fleetctl.views.fleet import FleetView, service_rows
 
 
 def seen(world: World) -> FleetView:
@@ -36,7 +36,7 @@ def test_standby_is_why_the_total_is_more_than_the_services_take() -> None:
     view = settled(steps=1)
 
     assert view.price_per_hour == (4.0, 0)
-    assert beside_services(view) == (
+    assert beside_services(view, service_rows(view)) == (
         "services take $2.00/h of it; the rest is their pools' standby and free GPUs: fleetctl ps -i"
     )
 
@@ -45,11 +45,11 @@ def test_nothing_is_said_where_the_services_take_it_all() -> None:
     view = settled(steps=0)
 
     assert view.price_per_hour == (2.0, 0)
-    assert beside_services(view) == ""
+    assert beside_services(view, service_rows(view)) == ""
 
 
 def test_nothing_is_said_where_prices_are_unknown() -> None:
     view = settled(steps=1, price=None)
 
     assert view.price_per_hour == (0.0, 2)
-    assert beside_services(view) == ""
+    assert beside_services(view, service_rows(view)) == ""

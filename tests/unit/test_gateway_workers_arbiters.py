@@ -108,12 +108,20 @@ class Gateway:
             await self.join(carrier)
 
     async def join(self, carrier: Carrier) -> None:
+        await self.greet(carrier, await self.introduce(carrier))
+
+    async def introduce(self, carrier: Carrier) -> socket.socket:
+        """The scheduler knows that it is there, and has heard nothing of it. Its end of the link."""
         loop = asyncio.get_running_loop()
         mine, its = socket.socketpair()
         side = self.host.join(carrier.number)
         up: Link[Up] = Link(Up, loop=loop, takes=side.takes, lost=side.lost)
         side.linked_by(up)
         await loop.create_unix_connection(lambda: up, sock=mine)
+        return its
+
+    async def greet(self, carrier: Carrier, its: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
 
         def lost(_: Exception | None) -> None:
             if carrier.link is down:
@@ -400,6 +408,52 @@ async def test_the_first_grant_waits_for_all_workers_but_not_for_ever() -> None:
     await until(lambda: ticket.phase is Phase.RUNNING)
     world.host.close()
     await world.settle()
+
+
+async def test_a_new_worker_does_not_stand_for_one_that_still_holds_slots() -> None:
+    async with gateway(3, 1) as world:
+        one, silent, killed = world.carriers
+        runs = silent.ask()
+        await until(lambda: runs.phase is Phase.RUNNING)
+        await world.kill(killed)
+        world.carriers = [one, silent]
+        await world.kill_scheduler()
+        world.host = world.new_host(expected=2)
+        world.host.configure(routes(1))
+        its = await world.introduce(silent)
+        await world.join(one)
+        successor = Carrier(killed.number)
+        world.carriers.append(successor)
+        await world.join(successor)
+        waits = successor.ask()
+        await world.settle()
+
+        assert waits.phase is Phase.QUEUED  # two were expected and two are there, but not those two
+        await world.greet(silent, its)
+        await world.settle()
+        assert waits.phase is Phase.QUEUED
+        assert world.host.carried().total() == 1
+        silent.arbiter.finish(runs, 0.0, answered=True)
+        await until(lambda: not world.host.carried())
+        world.host.advance()
+        await until(lambda: waits.phase is Phase.RUNNING)
+
+
+async def test_the_first_grant_does_not_wait_for_a_worker_that_dies_before_it_is_heard_of() -> None:
+    async with gateway(2, 1) as world:
+        one, dies = world.carriers
+        await world.kill_scheduler()
+        world.host = world.new_host(expected=2)
+        world.host.configure(routes(1))
+        its = await world.introduce(dies)
+        await world.join(one)
+        ticket = one.ask()
+        await world.settle()
+        assert ticket.phase is Phase.QUEUED
+
+        its.close()
+
+        await until(lambda: ticket.phase is Phase.RUNNING)
 
 
 async def test_a_probe_goes_to_another_worker_when_its_own_dies() -> None:

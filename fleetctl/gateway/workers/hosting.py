@@ -131,8 +131,7 @@ class ArbiterHost(Bearer[HostedTicket]):
         if worker.carried:
             self._stale = True
         if not self.ready:
-            if sum(one.present for one in self.workers) >= self._expected:
-                self._begin()
+            self._begin_when_heard()
         elif worker.carried:
             self._apply()
         self._assign_probes()
@@ -160,6 +159,9 @@ class ArbiterHost(Bearer[HostedTicket]):
         self._assign_probes()
         if tickets:
             _log.warning("worker %d is gone, and %d requests with it", worker.number, len(tickets))
+        if not self.ready:
+            self._expected -= 1  # with it ended what it held
+            self._begin_when_heard()
         if why is not None:
             self._cut(worker.number, why)
 
@@ -210,6 +212,11 @@ class ArbiterHost(Bearer[HostedTicket]):
         self._starved(service)
 
     # the inside
+
+    def _begin_when_heard(self) -> None:
+        """Not by their number alone: one that is new holds nothing, and does not stand for one that may hold slots."""
+        if len(self.workers) >= self._expected and all(one.present for one in self.workers):
+            self._begin()
 
     def _begin(self) -> None:
         self.ready = True

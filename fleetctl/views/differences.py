@@ -12,6 +12,20 @@ SECRET = frozenset({"env", "secret", "token", "password", "key", "credential", "
 _WORDS = re.compile(r"[^a-z0-9]+")
 _PASSWORD = re.compile(r"(?<=://)([^/@:\s]*:)[^@/\s]+(?=@)|([?&]password=)[^&\s]+")
 """What comes before a password in an address, and the password."""
+_WRITTEN = {
+    "gateway_listen": "gateway.listen",
+    "gateway_auth": "gateway.auth",
+    "gateway_workers": "gateway.workers",
+    "gateway_certificate": "gateway.tls.certificate",
+    "gateway_key": "gateway.tls.key",
+    "gateway_access_log": "gateway.access_log.file",
+    "gateway_access_log_sample": "gateway.access_log.sample",
+    "gateway_metrics_listen": "gateway.metrics_listen",
+    "daemon_metrics_listen": "daemon.metrics_listen",
+    "period_s": "period",
+    "store_url": "store",
+}
+"""The fleet's settings that have another name in a file."""
 HIDDEN = "(hidden)"
 NOTHING = "-"
 
@@ -37,7 +51,9 @@ def differences(subject: str, before: object | None, after: object | None) -> tu
         return (Difference(subject=subject, field="", before=gone, after=there),)
     left, right = dict(_leaves(before)), dict(_leaves(after))
     return tuple(
-        Difference(subject=subject, field=path, before=_shown(path, left), after=_shown(path, right))
+        Difference(
+            subject=subject, field=_WRITTEN.get(path, path), before=_shown(path, left), after=_shown(path, right)
+        )
         for path in dict.fromkeys((*left, *right))
         if left.get(path, NOTHING) != right.get(path, NOTHING)
     )

@@ -1,10 +1,13 @@
 """What differs between two nouns, as people are told it."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any, get_args
 
 from fleetctl.cli.planning import differences_text
 from fleetctl.model.names import ProviderName, ServiceName
 from fleetctl.model.services import Behavior, Gpu, Placement, RatePolicy, Scaling, Service, Standby
+from fleetctl.spec.document import Document
+from fleetctl.spec.documents import FleetDoc
 from fleetctl.spec.fleet import FleetConfig
 from fleetctl.views.differences import Difference, differences, plain_values
 
@@ -67,3 +70,19 @@ def test_as_people_read_it() -> None:
     assert differences_text(found) == (
         "+ pool/box  new\n~ service/chat\n    state        down → up\n    scaling.max  4 → 6\n"
     )
+
+
+def test_settings_of_the_fleet_are_told_as_they_are_written() -> None:
+    """Each field's path leads to a field of the file's own document."""
+    every: dict[str, Any] = {one.name: getattr(FleetConfig(), one.name) for one in fields(FleetConfig)}
+    other = FleetConfig(**{name: f"{value}!" for name, value in every.items() if name != "providers"})
+
+    told = [one.field for one in differences("fleet/default", FleetConfig(), other)]
+
+    assert len(told) == len(every) - 1
+    for path in told:
+        document: Any = FleetDoc
+        for name in path.split("."):
+            assert name in document.model_fields, path
+            kinds = get_args(document.model_fields[name].annotation)
+            document = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Document)), None)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl.cli.dispatch import run
 from fleetctl.cli.options import LINES
 
 FLEET = """\
@@ -71,23 +70,6 @@ def test_the_lists_name_no_command_that_is_gone() -> None:
 
 
 Type = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Runs a command line in this process, where nobody can be asked: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("FLEETCTL_NO_INPUT", "1")
-    for name in ("FLEETCTL_OUTPUT", "FLEETCTL_CONFIG", "FLEETCTL_YES"):
-        monkeypatch.delenv(name, raising=False)
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        code = run(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
 
 
 @pytest.fixture

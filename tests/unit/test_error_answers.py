@@ -10,28 +10,10 @@ from pathlib import Path
 import pytest
 
 from fleetctl.cli.commands import commands
-from fleetctl.cli.dispatch import run
 from fleetctl.cli.options import LINES
 
 FLEET = "kind: service\nname: chat\nengine: rehearsal\nmodel: m\ngpu: L40S:1\n"
 Type = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Runs a command line in this process, where nobody can be asked: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("FLEETCTL_NO_INPUT", "1")
-    for name in ("FLEETCTL_OUTPUT", "FLEETCTL_CONFIG", "FLEETCTL_CONTEXT"):
-        monkeypatch.delenv(name, raising=False)
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        code = run(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
 
 
 @pytest.fixture

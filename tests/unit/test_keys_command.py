@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl.cli.dispatch import run
 from fleetctl.cli.moments import left
 from fleetctl.store import open_store
 
@@ -37,21 +36,6 @@ gpu: L40S:1
 """
 
 Type = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Runs a command line in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("FLEETCTL_OUTPUT", raising=False)
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        code = run(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl.cli.dispatch import run
 from fleetctl.cli.labels import chosen_by
 from fleetctl.cli.output import Listing
 from fleetctl.errors import UsageError
@@ -37,20 +36,11 @@ Type = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Runs a command line in this process, in a fleet of two services: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("FLEETCTL_OUTPUT", raising=False)
+def typed(typed: Type, tmp_path: Path) -> Type:
+    """The same, in a fleet of two services."""
     (tmp_path / "fleet.yaml").write_text(FLEET)
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        code = run(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    assert type_in("up", "--no-wait", "-f", "fleet.yaml")[0] == 0
-    return type_in
+    assert typed("up", "--no-wait", "-f", "fleet.yaml")[0] == 0
+    return typed
 
 
 @pytest.mark.parametrize("command", [("ps",), ("ps", "-a"), ("get", "services")], ids=" ".join)

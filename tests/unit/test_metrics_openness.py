@@ -5,26 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl.cli.dispatch import run
 from fleetctl.spec.openness import open_metrics
 
 SERVICE = "kind: service\nname: chat\nengine: rehearsal\nmodel: m\ngpu: L40S:1\n---\n"
 Type = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Runs a command line in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("FLEETCTL_OUTPUT", raising=False)
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        code = run(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fleetctl.cli.dispatch import run
 from fleetctl.cli.settings import SETTINGS
 from fleetctl.paths import config_file
 from fleetctl.spec import contexts
@@ -14,25 +13,12 @@ Type = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Runs a command line in this process, in a home of its own: exit code, stdout, stderr."""
-    for name in (
-        "FLEETCTL_CONFIG",
-        "FLEETCTL_CONTEXT",
-        "FLEETCTL_TIMEOUT",
-        *(one.variable for one in SETTINGS.values()),
-    ):
+def typed(typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
+    """The same, with nothing set by the environment."""
+    for name in ("FLEETCTL_TIMEOUT", *(one.variable for one in SETTINGS.values())):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLEETCTL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        code = run(words)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
+    return typed
 
 
 @pytest.fixture

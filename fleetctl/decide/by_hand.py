@@ -10,6 +10,7 @@ from dataclasses import replace
 from fleetctl.decide import placement
 from fleetctl.decide.draft import Draft
 from fleetctl.model.instances import Wanted
+from fleetctl.model.names import PoolName
 from fleetctl.model.replicas import Replica, ReplicaPhase, Role
 from fleetctl.model.snapshots import Intent
 
@@ -79,10 +80,22 @@ def _split(draft: Draft, intent: Intent) -> tuple[list[Replica], list[Replica]]:
 
 
 def emptied(draft: Draft) -> None:
-    """Give back Instances that are to go once nothing is on them."""
+    """Give back Instances that are to go once nothing is on them.
+
+    Those that are only closed stay for their Services, and go with the last of them: nobody pays for what is down.
+    """
     for instance in list(draft.instances.values()) if draft.snapshot.orders else ():
-        if instance.over or instance.wanted is Wanted.TERMINATED or not draft.emptying(instance):
+        if instance.over or instance.wanted is Wanted.TERMINATED or draft.on_instance(instance.id):
             continue
-        if not draft.on_instance(instance.id):
-            draft.put_instance(replace(instance, wanted=Wanted.TERMINATED))
-            draft.say("instance", f"instance/{instance.id}", "giving it back: it was drained by hand")
+        if draft.emptying(instance):
+            why = "it was drained by hand"
+        elif draft.closed(instance) and instance.booted_at is not None and _all_down(draft, instance.pool):
+            why = "its services are down"
+        else:
+            continue
+        draft.put_instance(replace(instance, wanted=Wanted.TERMINATED))
+        draft.say("instance", f"instance/{instance.id}", f"giving it back: {why}")
+
+
+def _all_down(draft: Draft, pool: PoolName) -> bool:
+    return pool in draft.pools and not any(intent.up for intent in draft.services_of(pool))

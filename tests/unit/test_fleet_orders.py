@@ -236,6 +236,17 @@ def test_a_cordoned_pool_keeps_what_it_has() -> None:
     assert all(one.wanted is Wanted.RUNNING for one in world.held())
 
 
+def test_a_cordoned_pool_is_given_back_with_the_last_of_its_services() -> None:
+    world = a_world(held_at(1), pools=())
+    world.settle()
+
+    world.order("pool/chat", Wish.CORDON)
+    world.down("chat")
+    world.run(120.0)
+
+    assert not world.held()
+
+
 def test_an_instance_is_emptied_and_given_back_while_another_takes_over() -> None:
     world = a_world(held_at(2))
     world.settle()

@@ -122,7 +122,7 @@ def test_stopping_one_that_serves_asks_first(fleet: FleetHome) -> None:
     fleet.run("replica", "rm", one, "--now", "--yes")
 
     # A new one: that of the test before may still drain, and is told as serving for as long as nothing else does.
-    until("another one serves", lambda: [x for x in ready(fleet) if x not in known], within_s=REPLACED_S)
+    until("another one serves", lambda: [x for x in ready(fleet) if x not in known] or None, within_s=REPLACED_S)
 
 
 def test_a_closed_pool_takes_nothing_new_until_it_is_opened(fleet: FleetHome) -> None:

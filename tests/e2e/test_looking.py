@@ -121,7 +121,7 @@ def test_stopping_one_that_serves_asks_first(fleet: FleetHome) -> None:
     fleet.run("replica", "rm", one, "--now", code=3)
     fleet.run("replica", "rm", one, "--now", "--yes")
 
-    # A new one: that of the test before may still drain, and is told as serving for as long as nothing else does.
+    # A new one: that of the test before may still drain.
     until("another one serves", lambda: [x for x in ready(fleet) if x not in known] or None, within_s=REPLACED_S)
 
 
